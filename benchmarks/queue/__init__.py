@@ -1,0 +1,1 @@
+"""The queue beside what people would pick instead: ``python -m benchmarks.queue``."""

@@ -1,0 +1,165 @@
+"""``just bench``: one run, the baseline at its beginning and end, and a table of ratios."""
+
+import argparse
+import math
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import uvloop
+
+from agentvine.reactions.shortcuts import PLAIN
+from benchmarks.queue import ours, raw
+from benchmarks.queue.services import Services, running_services
+
+_OTHERS = {
+    "procrastinate": 4000,
+    "pgqueuer-1": 4000,
+    "pgqueuer-10": 15000,
+    "pgqueuer-100": 20000,
+    "dbos": 2000,
+    "celery": 5000,
+    "dramatiq": 10000,
+    "rq": 2000,
+    "huey": 5000,
+}
+_BATCHES = {1: 6000, 10: 15000, 100: 30000}
+
+
+@dataclass
+class Run:
+    """What was measured, in its order; each is compared with the baselines around it."""
+
+    services: Services
+    scale: float
+    rows: list[tuple[str, float]] = field(default_factory=list[tuple[str, float]])
+    ratios: list[float] = field(default_factory=list[float])
+    baselines: list[float] = field(default_factory=list[float])
+
+    def count(self, full: int) -> int:
+        """How many jobs, in this run's form."""
+        return max(500, round(full * self.scale / 500) * 500)
+
+    def baseline(self) -> None:
+        """Measure what all others are divided by."""
+        self.baselines.append(self.raw(1))
+        around = statistics.mean(self.baselines[-2:])
+        self.ratios += [rate / around for _, rate in self.rows[len(self.ratios) :]]
+        print(f"baseline {self.baselines[-1]:,.0f}/s", flush=True)
+
+    def raw(self, batch: int) -> float:
+        """The plain loop."""
+        return uvloop.run(
+            raw.drain_postgres(
+                self.services.dsn("raw"),
+                count=self.count(_BATCHES[batch] * 2),
+                batch=batch,
+                connections=8,
+            )
+        )
+
+    def add(self, name: str, measure: Callable[[], float]) -> None:
+        """Measure one system."""
+        self.rows.append((name, measure()))
+        print(f"{name} {self.rows[-1][1]:,.0f}/s", flush=True)
+
+    def table(self, command: str) -> str:
+        """All of it in Markdown."""
+        base = statistics.median(self.baselines)
+        spread = ", ".join(f"{each:,.0f}" for each in self.baselines)
+        lines = [
+            f"`{command}`; baseline measured {len(self.baselines)} times: {spread} jobs/s.",
+            "",
+            "| System | Jobs/s | Ratio |",
+            "| --- | ---: | ---: |",
+            f"| plain asyncpg loop, one at a time, 8 connections | {base:,.0f} | 1.00 |",
+        ]
+        lines += [
+            f"| {name} | {rate:,.0f} | {ratio:.2f} |"
+            for (name, rate), ratio in zip(self.rows, self.ratios, strict=True)
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.queue")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the numbers of jobs")
+    parser.add_argument("--only", choices=["ours", "others"], help="leave out the rest")
+    parser.add_argument("--out", type=Path, help="write the table here")
+    options = parser.parse_args()
+    with running_services() as services:
+        services.postgres.create_database("raw")
+        run = Run(services, options.scale)
+        run.baseline()
+        if options.only != "others":
+            measure_ours(run)
+            run.baseline()
+        if options.only != "ours":
+            for system, count in _OTHERS.items():
+                run.add(system, lambda s=system, c=count: other(run.services, s, run.count(c)))
+            run.baseline()
+    table = run.table("python -m benchmarks.queue " + " ".join(sys.argv[1:]))
+    print(table)
+    if options.out:
+        options.out.write_text(table)
+    return 1 if any(math.isnan(rate) for _, rate in run.rows) else 0
+
+
+def measure_ours(run: Run) -> None:
+    """Plain loops in batches, our statements on them alone, our whole life."""
+    for batch in (10, 100):
+        run.add(f"plain asyncpg loop, batch {batch}", lambda b=batch: run.raw(b))
+    for batch, count in _BATCHES.items():
+        for name, plain in (("orders alone", ours.BARE), ("whole life", PLAIN)):
+            run.add(
+                f"AgentVine, {name}, batch {batch}",
+                lambda p=plain, c=count, b=batch: uvloop.run(
+                    ours.drain(run.services, p, count=run.count(c), batch=b)
+                ),
+            )
+    run.add(
+        "AgentVine, whole life, the long way, batch 10",
+        lambda: uvloop.run(ours.drain(run.services, None, count=500, batch=10)),
+    )
+    for batch in (1, 10):
+        path = run.services.folder / f"raw{batch}.db"
+        run.add(
+            f"plain sqlite3, FULL, batch {batch}",
+            lambda b=batch, p=path: raw.drain_sqlite(p, count=run.count(3000), batch=b),
+        )
+
+
+def other(services: Services, system: str, count: int) -> float:
+    """One of the others, in a process of its own."""
+    name = f"other_{system.replace('-', '_')}"
+    services.postgres.create_database(name)
+    with tempfile.TemporaryDirectory(dir=services.folder) as folder:
+        environment = {
+            **os.environ,
+            "BENCH_SYSTEM": system.partition("-")[0],
+            "BENCH_DSN": services.dsn(name),
+            "BENCH_REDIS": services.redis_url,
+            "BENCH_MARKS": f"{folder}/marks.bin",
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.queue.others", system, str(count)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+    if done.returncode != 0:
+        print(f"{system} failed ({done.returncode})", file=sys.stderr)
+        return float("nan")
+    return float(done.stdout.strip().splitlines()[-1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""Our own queue through the objects behind the routes, without HTTP.
+
+*bare*: the claim and the fenced completion of the orders alone. *whole*: what a server does, with
+the worker's turn, assignment, execution, task, audit and events in the same transactions.
+"""
+
+import asyncio
+import time
+
+import asyncpg
+from sqlalchemy import text
+
+from agentvine.config.settings import DatabaseSettings, QueueSettings
+from agentvine.db.session import Database
+from agentvine.domains.tasks.models import Task
+from agentvine.domains.work.models import WorkOrder
+from agentvine.domains.work.reports import Reports
+from agentvine.domains.work.shortcuts import (
+    Plain,
+    Shortcuts,
+    claim_statement,
+    complete_statement,
+)
+from agentvine.domains.work.waiting import WaitingRoom
+from agentvine.kit.clock import SystemClock
+from agentvine.kit.ids import random_token
+from agentvine.protocol.queue import (
+    ClaimIn,
+    CompleteIn,
+    ExecutionReport,
+    OrderOutcome,
+)
+from agentvine.reactions.routing import build_reactions
+from agentvine.server.migrations import migration_runner
+from benchmarks.queue.services import Services
+from tests.support.builders.work import Crew, Hand, make_crew
+
+BARE = Plain(claim_statement({}), complete_statement({}), "")
+_SETTINGS = QueueSettings()
+_CLAIMERS = 8
+
+
+async def drain(services: Services, plain: Plain | None, *, count: int, batch: int) -> float:
+    """Fill a new database and empty it; orders per second.
+
+    Args:
+        services: Where.
+        plain: The statements to try first; None for the long way alone.
+        count: How many orders.
+        batch: How many a claimer takes at a time.
+    """
+    name = f"ours_{time.monotonic_ns()}"
+    services.postgres.create_database(name)
+    settings = DatabaseSettings(url=services.url(name), pool_size=_CLAIMERS)
+    await migration_runner(settings).setup()
+    database = await Database.open(settings, SystemClock(), build_reactions(_SETTINGS))
+    try:
+        crew = await make_crew(database)
+        await _fill(crew, count)
+        await _vacuum(services.dsn(name))
+        hands = [await crew.worker(max_concurrent_tasks=100) for _ in range(_CLAIMERS)]
+        shortcuts = Shortcuts(database, _SETTINGS, plain) if plain is not None else None
+        room = WaitingRoom(database, _SETTINGS, shortcuts)
+        reports = Reports(database, _SETTINGS, shortcuts)
+        started = time.perf_counter()
+        done = await asyncio.gather(*(_work(room, reports, hand, batch) for hand in hands))
+        elapsed = time.perf_counter() - started
+    finally:
+        await database.close()
+    assert sum(done) == count, f"{count} orders, {sum(done)} done"
+    services.postgres.drop_database(name)
+    return count / elapsed
+
+
+async def _work(room: WaitingRoom, reports: Reports, hand: Hand, batch: int) -> int:
+    done = 0
+    while True:
+        message = ClaimIn(
+            worker_id=hand.worker_id,
+            session_id=hand.session_id,
+            claim_token=random_token(24),
+            slots=batch,
+        )
+        orders = await room.claim(hand.actor, message, asyncio.Event())
+        if not orders:
+            return done
+        report = ExecutionReport(exit_code=0)
+        outcomes = await reports.take_many(
+            hand.actor,
+            [CompleteIn(order_id=o.order_id, fence=o.fence, report=report) for o in orders],
+        )
+        assert all(isinstance(outcome, OrderOutcome) for outcome in outcomes), outcomes
+        done += len(orders)
+
+
+async def _fill(crew: Crew, count: int) -> None:
+    """Copy one order and its task; their ids are ordered by time, as those of the application."""
+    first = await crew.order(await crew.enqueue())
+    task = await crew.task_of(first.id)
+    of_task = ", ".join(c.name for c in Task.__table__.columns if c.name not in ("id", "number"))
+    own = ("id", "task_id", "rank")
+    of_order = ", ".join(c.name for c in WorkOrder.__table__.columns if c.name not in own)
+    copied = ", ".join(f"o.{name}" for name in of_order.split(", "))
+    async with crew.database.transaction() as tx:
+        await tx.execute(
+            text(
+                f"INSERT INTO tasks (id, number, {of_task}) "
+                f"SELECT uuidv7(), number + i, {of_task} "
+                "FROM tasks, generate_series(1, :count) i WHERE id = :id"
+            ),
+            {"count": count - 1, "id": task.id},
+        )
+        await tx.execute(
+            text(
+                f"INSERT INTO work_orders (id, task_id, rank, {of_order}) "
+                f"SELECT uuidv7(), t.id, o.rank + t.number, {copied} "
+                "FROM work_orders o, tasks t WHERE o.id = :id AND t.project_id = :project "
+                "AND t.id <> :task ORDER BY t.number"
+            ),
+            {"id": first.id, "project": task.project_id, "task": task.id},
+        )
+
+
+async def _vacuum(dsn: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    await connection.execute("VACUUM ANALYZE")
+    await connection.close()

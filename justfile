@@ -1,0 +1,80 @@
+# `just` lists what there is. Without just: `uv run just ...`, or type the lines yourself.
+
+set positional-arguments
+
+# List the commands
+[private]
+default:
+    @just --list --unsorted
+
+# Install everything into .venv, with the pinned versions
+setup:
+    uv sync
+
+# Run server and workers here, restarting is up to you: one process, SQLite
+dev *ARGS:
+    uv run agentvine up "$@"
+
+# Run the tests; arguments go to pytest
+test *ARGS:
+    uv run pytest "$@"
+
+# Run all tests, as CI does
+test-all *ARGS:
+    uv run pytest "$@"
+    uv run pytest -m "slow or chaos" "$@"
+
+# Run the slow tests alone: whole stories, searches, and whatever kills
+test-slow *ARGS:
+    uv run pytest -m "slow or chaos" "$@"
+
+# Refuse what ruff and the house rules refuse
+lint:
+    uv run ruff check
+    uv run ruff format --check
+    uv run python -m tools.lint --warnings
+
+# Format, and mend what ruff can mend
+fix:
+    uv run ruff check --fix
+    uv run ruff format
+
+# Check the types
+types:
+    uv run basedpyright
+
+# Check who imports whom
+arch:
+    uv run lint-imports --no-logo
+
+# Draft a migration from what the models say now and the migrations do not
+migration MESSAGE:
+    uv run python -m tools.migration "$1"
+
+# Write the OpenAPI description to docs/reference/openapi.json
+openapi:
+    uv run python -m tools.gen_openapi
+
+# Write every page of docs/reference that comes from the code
+docs-generate *ARGS:
+    uv run python -m tools.gen_docs "$@"
+
+# Check the documents: links, named paths, decision records
+docs:
+    uv run pytest tests/architecture/test_documents.py
+
+# Kill every part at random moments, the long form; prints its seed, writes chaos-report.{json,md}
+chaos *ARGS:
+    uv run python -m tools.chaos "$@"
+
+# Measure the queue beside others, on servers started for it; `--scale 0.2` is quick
+bench *ARGS:
+    uv run --group bench python -m benchmarks.queue "$@"
+
+# Pin all versions again; `just lock --upgrade NAME`, `just lock --all`
+lock *ARGS:
+    uv run python -m tools.lock "$@"
+
+# Everything CI checks, by the same command
+check *ARGS:
+    .ci/run "$@"

@@ -1,0 +1,1 @@
+"""What the commands do; each takes the session and the values of its command."""

@@ -1,0 +1,151 @@
+"""What ``agentvine execution`` and ``agentvine logs`` do."""
+
+import asyncio
+import json
+import uuid
+from collections import deque
+from collections.abc import AsyncIterator
+
+import click
+
+from agentvine.cli import resolve
+from agentvine.cli.formats import fmt_bytes, fmt_tests, fmt_took
+from agentvine.cli.output import Column, printable
+from agentvine.cli.session import Session
+from agentvine.client import Client
+from agentvine.kit.errors import NotFound
+from agentvine.protocol.executions import ExecutionOut, LogLineOut
+
+_LINES = 1000
+_LOOK_SECONDS = 0.5
+
+
+async def list_executions(
+    session: Session, *, task: str | None, project: str | None, limit: int | None
+) -> None:
+    """Attempts."""
+    of_task = await resolve.task_id(session, task, project) if task else None
+    rows = await resolve.collect(session.client.executions.list(task_id=of_task), limit)
+    is_shown = not session.out.as_json
+    refs = await resolve.task_names(session, [row.task_id for row in rows]) if is_shown else {}
+    columns = [
+        Column[ExecutionOut]("task", lambda row: refs.get(row.task_id, str(row.task_id))),
+        Column[ExecutionOut]("attempt", lambda row: row.attempt),
+        Column[ExecutionOut]("status", lambda row: row.status.value),
+        Column[ExecutionOut]("runtime", lambda row: row.runtime),
+        Column[ExecutionOut]("took", lambda row: fmt_took(row.started_at, row.completed_at)),
+        Column[ExecutionOut]("began", lambda row: row.started_at),
+        Column[ExecutionOut]("id", lambda row: row.id),
+    ]
+    session.out.table(rows, columns, nothing="Nothing has been attempted yet.")
+
+
+async def show(session: Session, *, name: str, project: str | None) -> None:
+    """One attempt."""
+    row = await resolve.find_execution(session, name, project)
+    memory = row.metrics.get("peak_memory_bytes")
+    session.out.record(
+        row,
+        [
+            ("execution", row.id),
+            ("task", row.task_id),
+            ("attempt", row.attempt),
+            ("status", f"{row.status.value} ({row.phase.value})"),
+            ("runtime", row.runtime),
+            ("model", row.model),
+            ("exit code", row.exit_code),
+            ("failure", row.failure_class),
+            ("reason", row.failure_message),
+            ("tests", fmt_tests(row.metrics["tests"]) if row.metrics.get("tests") else None),
+            ("memory", fmt_bytes(memory) if isinstance(memory, int) else None),
+            ("began", row.started_at),
+            ("took", fmt_took(row.started_at, row.completed_at)),
+            ("worker", row.worker_id),
+        ],
+    )
+
+
+async def logs(
+    session: Session,
+    *,
+    name: str,
+    follow: bool,
+    after: int,
+    tail: int | None,
+    stream: str | None,
+    project: str | None,
+) -> None:
+    """What an attempt printed. Machines get one JSON document per line."""
+    execution = await _execution(session, name, project, wait=follow)
+    if tail is not None:
+        last = deque([line async for line in _stored(session, execution.id, after, stream)], tail)
+        for line in last:
+            _print(session, line)
+        after = last[-1].id if last else after
+    elif not follow:
+        async for line in _stored(session, execution.id, after, stream):
+            _print(session, line)
+    if follow:
+        await _follow(session, execution.id, after, stream)
+
+
+async def _execution(
+    session: Session, name: str, project: str | None, *, wait: bool
+) -> ExecutionOut:
+    """The attempt that is meant; when following, a queued task's first one is waited for."""
+    while True:
+        try:
+            return await resolve.find_execution(session, name, project)
+        except resolve.NameUnknown:
+            task = await resolve.find_task(session, name, project)
+            if not wait or task.completed_at is not None:
+                raise
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _follow(session: Session, execution: uuid.UUID, after: int, stream: str | None) -> None:
+    async for item in session.client.executions.tail(execution, after=after):
+        if isinstance(item, ExecutionOut):
+            why = f": {item.failure_message}" if item.failure_message else ""
+            session.out.note(
+                f"[{item.status.value}, {fmt_took(item.started_at, item.completed_at)}{why}]"
+            )
+        elif stream in (None, item.stream):
+            _print(session, item)
+
+
+async def _stored(
+    session: Session, execution: uuid.UUID, after: int, stream: str | None
+) -> AsyncIterator[LogLineOut]:
+    while True:
+        page = await session.client.executions.logs(
+            execution, after=after, limit=_LINES, stream=stream
+        )
+        for line in page.items:
+            after = line.id
+            yield line
+        if page.next_cursor is None:
+            return
+
+
+async def failed_lines(client: Client, execution: uuid.UUID, count: int) -> list[LogLineOut]:
+    """The last lines that an attempt printed; none when the attempt is gone."""
+    last: deque[LogLineOut] = deque(maxlen=count)
+    after = 0
+    try:
+        while True:
+            page = await client.executions.logs(execution, after=after, limit=_LINES)
+            last.extend(page.items)
+            if page.next_cursor is None:
+                return list(last)
+            after = page.items[-1].id
+    except NotFound:
+        return []
+
+
+def _print(session: Session, line: LogLineOut) -> None:
+    if session.out.as_json:
+        click.echo(json.dumps(line.model_dump(mode="json")))
+        return
+    # Terminal codes of a program we only report on must not move the reader's cursor.
+    click.echo(printable(line.message), err=line.stream == "stderr")

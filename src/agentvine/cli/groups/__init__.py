@@ -1,0 +1,1 @@
+"""Words and options of the commands; what they do is in ``cli.actions``."""

@@ -1,0 +1,42 @@
+"""``agentvine execution`` and ``agentvine logs``."""
+
+import click
+
+from agentvine.cli.lazy import runs
+from agentvine.cli.options import limit_option, project_option
+
+_ACTIONS = "agentvine.cli.actions.executions"
+
+
+@click.group()
+def execution() -> None:
+    """Attempts at tasks. A task's name means its latest attempt."""
+
+
+@execution.command("list")
+@click.option("--task", metavar="TASK", help="Only those at one task.")
+@project_option
+@limit_option
+@runs(f"{_ACTIONS}:list_executions")
+def list_executions() -> None:
+    """List attempts, newest first."""
+
+
+@execution.command()
+@click.argument("name", metavar="EXECUTION|TASK")
+@project_option
+@runs(f"{_ACTIONS}:show")
+def show() -> None:
+    """Show an attempt."""
+
+
+@click.command()
+@click.argument("name", metavar="EXECUTION|TASK")
+@click.option("--follow", "-f", is_flag=True, help="Go on as it prints, until it ends.")
+@click.option("--after", type=click.IntRange(0), default=0, help="Only lines after this id.")
+@click.option("--tail", type=click.IntRange(1), help="Only this many lines from the end.")
+@click.option("--stream", metavar="NAME", help="Only stdout, stderr, test, system or events.")
+@project_option
+@runs(f"{_ACTIONS}:logs")
+def logs() -> None:
+    """Show what an attempt printed, or follow it with -f."""

@@ -1,0 +1,67 @@
+"""The commands, in the order in which one learns them."""
+
+import click
+
+from agentvine import __version__
+from agentvine.cli.lazy import Lazy, LazyGroup
+from agentvine.cli.options import add_global_options
+
+_GROUPS = "agentvine.cli.groups"
+
+COMMANDS: dict[str, Lazy] = {
+    "demo": Lazy(
+        f"{_GROUPS}.demo:demo",
+        "See the whole job done on a real repository, in under a minute.",
+        asks_server=False,
+    ),
+    "up": Lazy(
+        f"{_GROUPS}.server:up", "Start a server with workers, here and now.", asks_server=False
+    ),
+    "run": Lazy(f"{_GROUPS}.run:run", "Have a job done on a repository, and watch it."),
+    "task": Lazy(f"{_GROUPS}.tasks:task", "Tasks: what is to be done."),
+    "logs": Lazy(f"{_GROUPS}.executions:logs", "Show or follow what an attempt prints."),
+    "modification": Lazy(f"{_GROUPS}.modifications:modification", "Changes, on their way in."),
+    "approve": Lazy(f"{_GROUPS}.modifications:approve", "Approve a change, and apply it."),
+    "reject": Lazy(f"{_GROUPS}.modifications:reject", "Refuse a change."),
+    "execution": Lazy(f"{_GROUPS}.executions:execution", "Attempts at tasks."),
+    "queue": Lazy(f"{_GROUPS}.queue:queue", "What waits, is limited or is paused."),
+    "order": Lazy(f"{_GROUPS}.orders:order", "Work orders: tasks in the queue."),
+    "worker": Lazy(f"{_GROUPS}.workers:worker", "Be a worker, or see to the workers."),
+    "repo": Lazy(f"{_GROUPS}.projects:repo", "Repositories the team works on."),
+    "project": Lazy(f"{_GROUPS}.projects:project", "Projects and who may see them."),
+    "budget": Lazy(f"{_GROUPS}.usage:budget", "What may be spent on language models."),
+    "usage": Lazy(f"{_GROUPS}.usage:usage", "What language models used and cost."),
+    "login": Lazy(f"{_GROUPS}.identity:login", "Sign in to a server and remember it."),
+    "logout": Lazy(f"{_GROUPS}.identity:logout", "Forget a server, and end its token."),
+    "whoami": Lazy(f"{_GROUPS}.identity:whoami", "Who the server takes you for."),
+    "user": Lazy(f"{_GROUPS}.identity:user", "People."),
+    "token": Lazy(f"{_GROUPS}.identity:token", "Tokens for yourself and for workers."),
+    "server": Lazy(f"{_GROUPS}.server:server", "Start a server alone.", asks_server=False),
+    "db": Lazy(
+        "agentvine.server.db_commands:db", "The database: make, upgrade, check.", asks_server=False
+    ),
+    "openapi": Lazy(f"{_GROUPS}.server:openapi", "Print the API's description.", asks_server=False),
+    "doctor": Lazy(
+        f"{_GROUPS}.doctor:doctor", "Look for what is wrong here, and what was left behind."
+    ),
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="agentvine", message="%(prog)s %(version)s")
+@click.pass_context
+def root(ctx: click.Context) -> None:
+    """AgentVine gives coding agents work, and brings what they did home safely.
+
+    Start with `agentvine demo`, then `agentvine run "Sort the imports" --repo . --command ...`.
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+add_global_options(root, asks_server=True)

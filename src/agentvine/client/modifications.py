@@ -1,0 +1,63 @@
+"""Modifications: changes on their way to the target branch."""
+
+import uuid
+from collections.abc import Sequence
+
+from agentvine.client.pages import Listing
+from agentvine.client.transport import Transport, get, post
+from agentvine.protocol.base import PageOut
+from agentvine.protocol.enums import ModificationStatus
+from agentvine.protocol.modifications import (
+    ApproveIn,
+    DecisionIn,
+    ModificationDetailOut,
+    ModificationOut,
+)
+
+
+class ModificationsApi:
+    """``modifications/``."""
+
+    def __init__(self, transport: Transport) -> None:
+        """Use the client's connections."""
+        self._transport = transport
+
+    def list(
+        self, *, task_id: uuid.UUID | None = None, status: Sequence[ModificationStatus] = ()
+    ) -> Listing[ModificationOut]:
+        """Changes, newest first."""
+        params = {"task_id": task_id, "status": status}
+        return Listing(self._transport, "modifications", params, PageOut[ModificationOut])
+
+    async def get(self, modification_id: uuid.UUID) -> ModificationDetailOut:
+        """One change with its diff and evidence."""
+        return await self._transport.fetch(
+            get(f"modifications/{modification_id}"), ModificationDetailOut
+        )
+
+    async def approve(
+        self, modification_id: uuid.UUID, *, reason: str = "", apply: bool = True
+    ) -> ModificationOut:
+        """Approve a change, and apply it at once unless told not to."""
+        call = post(
+            f"modifications/{modification_id}/approve", ApproveIn(reason=reason, apply=apply)
+        )
+        return await self._transport.fetch(call, ModificationOut)
+
+    async def reject(self, modification_id: uuid.UUID, *, reason: str = "") -> ModificationOut:
+        """Refuse a change; it stays on its rescue ref."""
+        return await self._decide(modification_id, "reject", reason)
+
+    async def apply(self, modification_id: uuid.UUID, *, reason: str = "") -> ModificationOut:
+        """Merge an approved change into its target branch."""
+        return await self._decide(modification_id, "apply", reason)
+
+    async def revert(self, modification_id: uuid.UUID, *, reason: str = "") -> ModificationOut:
+        """Undo an applied change with a commit on the target branch."""
+        return await self._decide(modification_id, "revert", reason)
+
+    async def _decide(
+        self, modification_id: uuid.UUID, action: str, reason: str
+    ) -> ModificationOut:
+        call = post(f"modifications/{modification_id}/{action}", DecisionIn(reason=reason))
+        return await self._transport.fetch(call, ModificationOut)

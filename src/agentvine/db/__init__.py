@@ -1,0 +1,1 @@
+"""The database platform: engine, sessions, types, dialect, hints, migrations."""

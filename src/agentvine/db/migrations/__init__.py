@@ -1,0 +1,1 @@
+"""Schema migrations: one tree for both databases, run by ``runner.MigrationRunner`` only."""

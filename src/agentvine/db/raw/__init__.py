@@ -1,0 +1,1 @@
+"""Raw SQL for people's scripts, alike on both databases; ``agentvine.database`` is its door."""

@@ -1,0 +1,46 @@
+"""What becomes of executions in one statement with their orders: parts for ``work/shortcuts.py``.
+
+They do what ``service.begin_execution`` and ``service.end_execution`` do.
+"""
+
+from agentvine.domains.identity.shortcuts import announced
+
+BEGUN = {
+    "executions_begun": """
+        INSERT INTO executions (
+            id, task_id, worker_id, work_order_id, status, phase, runtime, fence, attempt,
+            metrics, started_at
+        )
+        SELECT execution_id, task_id, :worker_id, id, 'running', 'starting', runtime, fence,
+            retry_count + 1, '{}', :now
+        FROM claimed
+    """,
+    "executions_begun_event": announced(
+        "claimed",
+        "execution.started",
+        entity="execution execution_id",
+        project="NULL::uuid",
+        payload="jsonb_build_object('task_id', task_id, 'attempt', retry_count + 1)",
+    ),
+}
+"""For the rows of ``claimed``."""
+
+RUNS = "EXISTS (SELECT FROM executions e WHERE e.id = o.execution_id AND e.status = 'running')"
+"""Whether the execution of an order ``o`` can end."""
+
+ENDED = {
+    "executions_ended": """
+        UPDATE executions e SET status = 'completed', phase = 'finished', failure_class = NULL,
+            failure_message = NULL, completed_at = :now, exit_code = c.exit_code,
+            duration_seconds = c.duration_seconds, metrics = c.metrics, report = c.report
+        FROM completed c WHERE e.id = c.execution_id
+    """,
+    "executions_ended_event": announced(
+        "completed",
+        "execution.completed",
+        entity="execution execution_id",
+        project="NULL::uuid",
+        payload="jsonb_build_object('task_id', task_id)",
+    ),
+}
+"""For the rows of ``completed``."""

@@ -1,0 +1,94 @@
+"""Reads of the identity slice."""
+
+import uuid
+
+from sqlalchemy import func, or_, select
+
+from agentvine.db.paging import fetch_page
+from agentvine.db.session import ReadSession, Transaction
+from agentvine.domains.identity.enums import UserRole
+from agentvine.domains.identity.errors import TokenNotFound, UserNotFound
+from agentvine.domains.identity.models import ApiToken, User
+from agentvine.kit.actor import UserActor
+from agentvine.kit.pagination import Page, PageRequest
+
+
+async def get_user(read: ReadSession, user_id: uuid.UUID) -> User:
+    """A user by id.
+
+    Raises:
+        UserNotFound: There is none.
+    """
+    user = await read.get(User, user_id)
+    if user is None:
+        raise UserNotFound(f"No user has the id {user_id}.")
+    return user
+
+
+async def lock_user(tx: Transaction, user_id: uuid.UUID) -> User:
+    """A user by id, as it is now; nobody else can change it meanwhile.
+
+    Raises:
+        UserNotFound: There is none.
+    """
+    user = await tx.scalar(
+        select(User)
+        .where(User.id == user_id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    if user is None:
+        raise UserNotFound(f"No user has the id {user_id}.")
+    return user
+
+
+async def find_user_by_name(read: ReadSession, name: str) -> User | None:
+    """A user by user name or e-mail address, whatever its case."""
+    wanted = name.lower()
+    return await read.scalar(
+        select(User)
+        .where(or_(func.lower(User.username) == wanted, func.lower(User.email) == wanted))
+        .order_by(User.id)
+        .limit(1)
+    )
+
+
+async def list_users(read: ReadSession, page: PageRequest) -> Page[User]:
+    """All users by name."""
+    return await fetch_page(read, select(User), User.username, page)
+
+
+async def lock_active_admins(tx: Transaction) -> int:
+    """How many people can administer this installation; nobody else can change that meanwhile."""
+    query = (
+        select(User.id)
+        .where(User.role == UserRole.ADMIN, User.is_active.is_(True))
+        .order_by(User.id)
+        .with_for_update(key_share=True)
+    )
+    return len((await tx.scalars(query)).all())
+
+
+async def list_tokens(read: ReadSession, actor: UserActor, page: PageRequest) -> Page[ApiToken]:
+    """The caller's tokens; an admin sees everybody's."""
+    query = select(ApiToken)
+    if not _sees_all_tokens(actor):
+        query = query.where(ApiToken.user_id == actor.user_id)
+    return await fetch_page(read, query, ApiToken.id, page)
+
+
+async def get_token(read: ReadSession, actor: UserActor, token_id: uuid.UUID) -> ApiToken:
+    """A token the caller may see.
+
+    Raises:
+        TokenNotFound: There is none, or it is somebody else's.
+    """
+    token = await read.get(ApiToken, token_id)
+    if token is None or not (token.user_id == actor.user_id or _sees_all_tokens(actor)):
+        raise TokenNotFound(f"None of your tokens has the id {token_id}.")
+    return token
+
+
+def _sees_all_tokens(actor: UserActor) -> bool:
+    # A token limited to its owner's tokens must not reach into others' because of their role.
+    return actor.is_admin and (not actor.scopes or "users:admin" in actor.scopes)

@@ -1,0 +1,193 @@
+"""API tokens: made, found again by their prefix, compared by hash, revoked."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+
+from agentvine.db.session import Database, ReadSession, Transaction
+from agentvine.domains.identity import history
+from agentvine.domains.identity.enums import TokenKind
+from agentvine.domains.identity.errors import TokenInvalid, TokenPrefixTaken
+from agentvine.domains.identity.events import TokenRevoked
+from agentvine.domains.identity.last_use import LastUses
+from agentvine.domains.identity.models import ApiToken, User
+from agentvine.kit.actor import Actor, UserActor, WorkerActor
+from agentvine.kit.crypto import equal, hash_token
+from agentvine.kit.ids import new_id, random_token
+
+_LETTER = {TokenKind.USER: "u", TokenKind.WORKER: "w", TokenKind.GATEWAY: "g"}
+_PREFIX_BYTES = 6
+_DUMMY_HASH = hash_token("no such token")
+
+
+async def issue_token(
+    tx: Transaction,
+    *,
+    kind: TokenKind,
+    name: str,
+    user_id: uuid.UUID | None,
+    scopes: list[str],
+    lifetime: timedelta | None = None,
+    not_after: datetime | None = None,
+    is_sign_in: bool = False,
+) -> tuple[ApiToken, str]:
+    """Make a token; the second value is its text, which is kept nowhere.
+
+    It ends after ``lifetime`` or at ``not_after``, whichever is first; with neither, never.
+    """
+    ends = [tx.now + lifetime] if lifetime else []
+    ends += [not_after] if not_after else []
+    prefix = f"av{_LETTER[kind]}_{random_token(_PREFIX_BYTES).replace('_', 'x').replace('-', 'y')}"
+    text = f"{prefix}_{random_token()}"
+    token = ApiToken(
+        id=new_id(),
+        kind=kind,
+        name=name,
+        user_id=user_id,
+        prefix=prefix,
+        token_hash=hash_token(text),
+        scopes=scopes,
+        is_sign_in=is_sign_in,
+        expires_at=min(ends, default=None),
+        created_at=tx.now,
+    )
+    tx.add(token)
+    history.record(
+        tx,
+        "token.created",
+        entity=("api_token", token.id),
+        after={"name": name, "kind": kind.value, "prefix": prefix, "scopes": scopes},
+    )
+    await tx.flush()  # the caller shows the row's server defaults
+    return token, text
+
+
+async def last_end_for_made_by(read: ReadSession, actor: UserActor) -> datetime | None:
+    """When every token ends that this one makes: no later than it does itself.
+
+    One that was just given for a password may make any: so may whoever knows the password.
+    """
+    token = await read.get(ApiToken, actor.token_id) if actor.token_id else None
+    return None if token is None or token.is_sign_in else token.expires_at
+
+
+async def end_sign_ins(
+    tx: Transaction, user_id: uuid.UUID, *, besides: uuid.UUID | None = None
+) -> None:
+    """End what the user's old password has opened, but for the token that changes it."""
+    rows = await tx.scalars(
+        select(ApiToken).where(
+            ApiToken.user_id == user_id,
+            ApiToken.is_sign_in.is_(True),
+            ApiToken.revoked_at.is_(None),
+        )
+    )
+    for row in rows.all():
+        if row.id != besides:
+            await revoke_token(tx, row)
+
+
+async def register_worker_key(
+    tx: Transaction,
+    *,
+    name: str,
+    user_id: uuid.UUID | None,
+    prefix: str,
+    token_hash: str,
+    scopes: list[str],
+) -> ApiToken:
+    """Let a worker in by a key that it made itself; only the hash of it is known here.
+
+    Raises:
+        TokenPrefixTaken: There is such a key already.
+    """
+    if await tx.scalar(select(ApiToken.id).where(ApiToken.prefix == prefix)) is not None:
+        raise TokenPrefixTaken("Make another key; this one's prefix is taken.")
+    token = ApiToken(
+        id=new_id(),
+        kind=TokenKind.WORKER,
+        name=name,
+        user_id=user_id,
+        prefix=prefix,
+        token_hash=token_hash,
+        scopes=scopes,
+        created_at=tx.now,
+    )
+    tx.add(token)
+    history.record(
+        tx,
+        "token.created",
+        entity=("api_token", token.id),
+        after={"name": name, "kind": "worker", "prefix": prefix, "scopes": scopes},
+    )
+    await tx.flush()
+    return token
+
+
+async def revoke_token(tx: Transaction, token: ApiToken) -> None:
+    """End a token now; revoking twice is no error."""
+    if token.revoked_at is None:
+        token.revoked_at = tx.now
+        tx.emit(TokenRevoked(token.id))
+        history.record(
+            tx, "token.revoked", entity=("api_token", token.id), after={"prefix": token.prefix}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TokenAuthenticator:
+    """Finds the actor behind a bearer token, in a short read of its own."""
+
+    database: Database
+    uses: LastUses
+
+    async def authenticate(self, token: str) -> Actor:
+        """The actor a token stands for.
+
+        Raises:
+            TokenInvalid: Unknown, expired, revoked, or its user is gone; all told alike.
+        """
+        prefix = token[: token.find("_", 4)] if token.count("_") >= 2 else ""
+        async with self.database.read() as read:
+            found = (
+                await read.execute(
+                    select(ApiToken, User)
+                    .outerjoin(User, User.id == ApiToken.user_id)
+                    .where(ApiToken.prefix == prefix)
+                )
+            ).one_or_none()
+        now = self.database.clock.now()
+        row, user = found if found is not None else (None, None)
+        # The comparison runs for unknown prefixes too, so that time tells nothing.
+        is_same = equal(row.token_hash if row else _DUMMY_HASH, hash_token(token))
+        if row is None or not is_same or row.revoked_at is not None:
+            raise TokenInvalid("Sign in again with `agentvine login`, or use another token.")
+        if row.expires_at is not None and row.expires_at <= now:
+            raise TokenInvalid(f"The token {row.name!r} expired; make a new one.")
+        actor = _actor(row, user)
+        self.uses.note(row.id, now)
+        return actor
+
+
+def _actor(row: ApiToken, user: User | None) -> Actor:
+    scopes = frozenset(row.scopes)
+    if row.kind == TokenKind.WORKER:
+        if user is not None and not user.is_active:
+            raise TokenInvalid("The user who made this worker's token is not active.")
+        return WorkerActor(
+            token_id=row.id,
+            token_name=row.name or row.prefix,
+            worker_id=row.worker_id,
+            scopes=scopes,
+        )
+    if row.kind != TokenKind.USER or user is None or not user.is_active:
+        raise TokenInvalid("This token cannot be used here.")
+    return UserActor(
+        user_id=user.id,
+        username=user.username,
+        role=user.role.value,
+        scopes=scopes,
+        token_id=row.id,
+    )

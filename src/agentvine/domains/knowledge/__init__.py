@@ -1,0 +1,1 @@
+"""The documents that people and agents share: designs, plans, guides, references."""

@@ -1,0 +1,32 @@
+"""Where a change may go from where it stands."""
+
+from agentvine.domains.modifications.enums import ModificationStatus
+from agentvine.domains.modifications.errors import DecisionImpossible
+from agentvine.domains.modifications.models import Modification
+
+_S = ModificationStatus
+
+ALLOWED: dict[ModificationStatus, frozenset[ModificationStatus]] = {
+    _S.PENDING: frozenset({_S.APPROVED, _S.REJECTED}),
+    _S.APPROVED: frozenset({_S.APPLIED, _S.REJECTED}),
+    # An applied change can be reverted, which is noted beside its status.
+    _S.APPLIED: frozenset(),
+    # The work of a failed run is kept to be looked at; it is never applied.
+    _S.FAILED: frozenset({_S.REJECTED}),
+    # Only when it was merged at the very moment somebody turned it down.
+    _S.REJECTED: frozenset({_S.APPLIED}),
+}
+
+
+def set_status(modification: Modification, to: ModificationStatus) -> None:
+    """Move a change.
+
+    Raises:
+        DecisionImpossible: The table does not allow it.
+    """
+    if to not in ALLOWED[modification.status]:
+        raise DecisionImpossible(
+            f"It is {modification.status}; it cannot become {to}.",
+            current_status=modification.status.value,
+        )
+    modification.status = to

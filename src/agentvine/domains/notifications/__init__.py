@@ -1,0 +1,1 @@
+"""What somebody has to know, and over which channels it was sent."""

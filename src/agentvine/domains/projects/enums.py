@@ -1,0 +1,43 @@
+"""Ids and enumerations of the projects slice."""
+
+from enum import StrEnum
+from typing import NewType
+from uuid import UUID
+
+ProjectId = NewType("ProjectId", UUID)
+RepositoryId = NewType("RepositoryId", UUID)
+ProjectContextId = NewType("ProjectContextId", UUID)
+TemplateId = NewType("TemplateId", UUID)
+
+
+class MemberRole(StrEnum):
+    """What a member may do in one project; its owner may do everything."""
+
+    DEVELOPER = "developer"
+    VIEWER = "viewer"
+
+
+class ContextStatus(StrEnum):
+    """Where a project context stands; `deleted` is its soft delete."""
+
+    ACTIVE = "active"
+    ARCHIVED = "archived"
+    DELETED = "deleted"
+
+
+class TemplateCategory(StrEnum):
+    """What kind of project a template makes."""
+
+    API = "api"
+    WEB = "web"
+    MOBILE = "mobile"
+    DATA = "data"
+    MICROSERVICE = "microservice"
+
+
+class TemplateComplexity(StrEnum):
+    """How much a template sets up."""
+
+    SIMPLE = "simple"
+    MEDIUM = "medium"
+    COMPLEX = "complex"

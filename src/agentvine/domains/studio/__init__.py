@@ -1,0 +1,1 @@
+"""The schema studio's designs, in numbered versions per project."""

@@ -1,0 +1,26 @@
+"""Ids and enumerations of the tasks slice."""
+
+from typing import NewType
+from uuid import UUID
+
+from agentvine.protocol.enums import (
+    DependencyType,
+    PermissionLevel,
+    TaskPriority,
+    TaskStatus,
+    TaskType,
+)
+
+__all__ = [
+    "DependencyType",
+    "PermissionLevel",
+    "TaskDependencyId",
+    "TaskId",
+    "TaskPriority",
+    "TaskStatus",
+    "TaskType",
+]
+
+
+TaskId = NewType("TaskId", UUID)
+TaskDependencyId = NewType("TaskDependencyId", UUID)

@@ -1,0 +1,45 @@
+"""The chore that frees what nothing holds back any more.
+
+Whoever ends a task settles those that wait for it in the same transaction; this is for what was
+missed all the same, as when rows were changed with SQL.
+"""
+
+import uuid
+from dataclasses import dataclass
+
+import structlog
+
+from agentvine.db.session import Database
+from agentvine.domains.tasks import queries, service
+from agentvine.domains.tasks.enums import TaskStatus
+from agentvine.kit.actor import SystemActor
+
+_ACTOR = SystemActor("tasks")
+_BATCH = 50
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskChores:
+    """Level-triggered upkeep of the tasks; each call is one bounded step."""
+
+    database: Database
+
+    async def unblock(self) -> int:
+        """Settle blocked tasks whose blockers are all completed. Returns how many."""
+        async with self.database.read() as read:
+            found = await queries.list_unblocked(read, _BATCH)
+        return sum([await self._settle(task_id) for task_id in found])
+
+    async def _settle(self, task_id: uuid.UUID) -> bool:
+        try:
+            async with self.database.transaction(_ACTOR) as tx:
+                task = await queries.try_lock_task(tx, task_id)
+                if task is None or task.status is not TaskStatus.BLOCKED:
+                    return False
+                await service.settle(tx, task)
+        except Exception:  # the boundary of a job: the other tasks are settled still
+            log.exception("task.not_settled", task=str(task_id))
+            return False
+        return True

@@ -1,0 +1,337 @@
+"""Commands of the tasks slice: create, edit, start, cancel, retry, delete, finish."""
+
+import uuid
+
+from pydantic_core import to_jsonable_python
+from sqlalchemy import update
+
+from agentvine.db.session import Transaction
+from agentvine.domains.conversations.enums import ConversationType
+from agentvine.domains.conversations.models import Conversation
+from agentvine.domains.identity import history
+from agentvine.domains.projects import queries as projects
+from agentvine.domains.projects.models import Project, Repository
+from agentvine.domains.tasks import dependencies, queries
+from agentvine.domains.tasks.context import TaskContext, read_context, write_context
+from agentvine.domains.tasks.enums import PermissionLevel, TaskStatus
+from agentvine.domains.tasks.errors import (
+    InvalidTransition,
+    ProjectMissing,
+    TaskAlreadyFinished,
+    TaskNotRunnable,
+    TaskRunning,
+)
+from agentvine.domains.tasks.events import (
+    TaskCancelRequested,
+    TaskEdited,
+    TaskHeldBack,
+    TaskReady,
+)
+from agentvine.domains.tasks.models import Task
+from agentvine.domains.tasks.states import FINAL, HELD, RUNNING, set_status
+from agentvine.kit.actor import UserActor
+from agentvine.kit.ids import new_id
+from agentvine.protocol.tasks import TaskCreateIn, TaskEditIn, TaskRun
+
+WAITS_FOR_START = "waits for somebody to start it"
+_BEING_CANCELLED = "being cancelled: "
+
+
+async def create_task(tx: Transaction, actor: UserActor, wanted: TaskCreateIn) -> Task:
+    """Make a task; queue it when it is to start and nothing holds it back.
+
+    Raises:
+        ProjectMissing: Neither a project nor a repository of one is named, or they differ, or
+            the parent's is another.
+        TaskNotRunnable: It is to start but lacks what its runtime needs.
+        DependencyElsewhere: It depends on a task of another project.
+    """
+    repository, project = await _place_of(tx, actor, wanted)
+    parent = await queries.get_task(tx, actor, wanted.parent_id) if wanted.parent_id else None
+    if parent is not None and parent.project_id != project.id:
+        raise ProjectMissing(f"{parent.title!r}, the parent, belongs to another project.")
+    task = Task(
+        id=new_id(),
+        number=await _next_number(tx, project.id),
+        title=wanted.title,
+        description=wanted.description,
+        status=TaskStatus.PENDING,
+        task_type=wanted.type,
+        permission_level=wanted.permission,
+        priority=wanted.priority,
+        project_id=project.id,
+        repository_id=repository.id if repository else None,
+        repository_url=(repository.git_url or repository.path)[:500] if repository else None,
+        branch_name=wanted.target_branch or (repository.default_branch if repository else None),
+        definition_of_done=wanted.definition_of_done,
+        parent_task_id=parent.id if parent else None,
+        metadata_=wanted.metadata,
+        budget_usd=wanted.budget_usd,
+        created_by=actor.user_id,
+    )
+    is_started = wanted.start and wanted.permission is not PermissionLevel.HUMAN_REQUIRED
+    write_context(task, TaskContext(run=wanted.run, is_started=is_started))
+    if is_started:
+        check_runnable(task, wanted.run)
+    conversation = Conversation(
+        id=new_id(),
+        title=wanted.title[:200],
+        type=ConversationType.TASK,
+        project_id=project.id,
+        created_by_user_id=actor.user_id,
+    )
+    task.conversation_id = conversation.id
+    tx.add(conversation)
+    await tx.flush()  # the task refers to its conversation, and dependencies to the task
+    tx.add(task)
+    await tx.flush()
+    history.record(
+        tx,
+        "task.created",
+        entity=("task", task.id),
+        project_id=project.id,
+        after={"ref": f"T-{task.number}", "title": task.title, "type": wanted.type.value},
+    )
+    await dependencies.add_new_tasks_blockers(tx, actor, task, set(wanted.depends_on))
+    await tx.flush()  # the blockers just added are read back
+    await settle(tx, task)
+    await tx.flush()
+    await tx.refresh(task)
+    return task
+
+
+async def settle(tx: Transaction, task: Task) -> None:
+    """Move a task that has not begun to where it belongs: pending, blocked or queued."""
+    if task.status not in HELD:
+        return
+    if not read_context(task).is_started:
+        if task.status is not TaskStatus.BLOCKED:
+            set_status(tx, task, TaskStatus.PENDING, reason=WAITS_FOR_START)
+        return
+    blockers = await queries.list_blockers(tx, task.id)
+    if blockers:
+        set_status(tx, task, TaskStatus.BLOCKED, reason=dependencies.describe(blockers))
+        return
+    set_status(tx, task, TaskStatus.QUEUED)
+    tx.emit(TaskReady(task))
+
+
+async def hold_back(tx: Transaction, task: Task) -> None:
+    """Settle a task after it got something more to wait for.
+
+    Raises:
+        TaskRunning: It runs already.
+    """
+    if task.status in RUNNING:
+        raise TaskRunning(f"T-{task.number} runs already; what it waits for cannot change now.")
+    if task.status is not TaskStatus.QUEUED:
+        await settle(tx, task)
+        return
+    blockers = await queries.list_blockers(tx, task.id)
+    if blockers:
+        set_status(tx, task, TaskStatus.BLOCKED, reason=dependencies.describe(blockers))
+        tx.emit(TaskHeldBack(task))
+
+
+async def edit_task(tx: Transaction, task: Task, change: TaskEditIn) -> Task:
+    """Change what is given. A waiting order follows; a running attempt is not touched.
+
+    Raises:
+        TaskRunning: ``run`` cannot change while an attempt runs.
+        TaskAlreadyFinished: A finished task's run is history.
+    """
+    fields = change.model_dump(exclude_unset=True)
+    before = {name: _field(task, name) for name in fields}
+    if "run" in fields and change.run is not None:
+        if task.status in RUNNING:
+            raise TaskRunning("Cancel it first, or wait until this attempt has ended.")
+        if task.status in FINAL:
+            raise TaskAlreadyFinished("Retry it with `agentvine task retry`, then change it.")
+        context = read_context(task)
+        if context.is_started:
+            check_runnable(task, change.run)
+        write_context(task, context.model_copy(update={"run": change.run}))
+        fields.pop("run")
+    if "permission" in fields:
+        _change_permission(tx, task, PermissionLevel(fields.pop("permission")))
+    for name, value in fields.items():
+        setattr(task, name, value)
+    history.record(
+        tx,
+        "task.edited",
+        entity=("task", task.id),
+        project_id=task.project_id,
+        before=before,
+        after=change.model_dump(mode="json", exclude_unset=True),
+    )
+    tx.emit(TaskEdited(task))
+    await tx.flush()
+    await tx.refresh(task)
+    return task
+
+
+async def start_task(tx: Transaction, task: Task) -> None:
+    """Say go: queue the task as soon as nothing holds it back.
+
+    Raises:
+        TaskAlreadyFinished: It is over; retry it instead.
+        TaskNotRunnable: It lacks what its runtime needs.
+        ProjectArchived: Nothing new begins in its project.
+    """
+    if task.status in FINAL:
+        raise TaskAlreadyFinished(
+            f"T-{task.number} is {task.status}; `agentvine task retry` runs it again."
+        )
+    projects.check_is_active(await tx.get_one(Project, task.project_id))
+    context = read_context(task)
+    check_runnable(task, context.run)
+    write_context(task, context.model_copy(update={"is_started": True}))
+    await settle(tx, task)
+
+
+async def retry_task(tx: Transaction, task: Task) -> None:
+    """Run a failed or cancelled task again, as a new work order.
+
+    Raises:
+        InvalidTransition: It is not over, or it is completed.
+        TaskNotRunnable: It lacks what its runtime needs.
+    """
+    if task.status not in {TaskStatus.FAILED, TaskStatus.CANCELLED}:
+        raise InvalidTransition(
+            f"T-{task.number} is {task.status}; only a failed or cancelled task is tried again.",
+            status=task.status.value,
+        )
+    set_status(tx, task, TaskStatus.PENDING)
+    await start_task(tx, task)
+    await _settle_dependants(tx, task)
+
+
+async def cancel_task(tx: Transaction, task: Task, reason: str) -> None:
+    """Stop a task. One that runs is told to stop, and is cancelled when it has.
+
+    Raises:
+        TaskAlreadyFinished: It is over.
+    """
+    if task.status is TaskStatus.CANCELLED:
+        return
+    if task.status in FINAL:
+        raise TaskAlreadyFinished(f"T-{task.number} is {task.status} already.")
+    why = reason or f"cancelled by {tx.actor.label}"
+    if task.status in RUNNING:
+        task.status_reason = f"{_BEING_CANCELLED}{why}"
+    else:
+        await finish_task(tx, task, TaskStatus.CANCELLED, reason=why)
+    tx.emit(TaskCancelRequested(task, why))
+
+
+def why_cancelled(task: Task) -> str | None:
+    """Why a task that ran was told to stop; None when it was not."""
+    said = task.status_reason or ""
+    return said.removeprefix(_BEING_CANCELLED) if said.startswith(_BEING_CANCELLED) else None
+
+
+async def delete_task(tx: Transaction, task: Task) -> None:
+    """Hide a task that is not running; its history stays, and a change of it is turned down.
+
+    Raises:
+        TaskRunning: Cancel it first.
+    """
+    if task.status in RUNNING or task.status is TaskStatus.QUEUED:
+        raise TaskRunning("Cancel it first; then it can be deleted.")
+    task.deleted_at = tx.now
+    history.record(tx, "task.deleted", entity=("task", task.id), project_id=task.project_id)
+    if task.status in FINAL:
+        await _settle_dependants(tx, task)
+    else:
+        await cancel_task(tx, task, "deleted")
+
+
+def block_for_person(tx: Transaction, task: Task, *, reason: str) -> None:
+    """Let a task wait until a person has put something right and says go again."""
+    # Not started any more: what it depends on must not set it going.
+    write_context(task, read_context(task).model_copy(update={"is_started": False}))
+    told = f"{reason}; put it right, then `agentvine task start T-{task.number}`"
+    set_status(tx, task, TaskStatus.BLOCKED, reason=told)
+
+
+async def finish_task(
+    tx: Transaction, task: Task, status: TaskStatus, *, reason: str | None = None
+) -> None:
+    """End a task, and tell those that wait for it: they go on, or learn why they cannot."""
+    set_status(tx, task, status, reason=reason)
+    await _settle_dependants(tx, task)
+
+
+async def _settle_dependants(tx: Transaction, task: Task) -> None:
+    await tx.flush()  # the dependants' blockers are read with this task's new status
+    waiting = [
+        other.id
+        for relation, other in await queries.list_dependants(tx, task.id)
+        if dependencies.holds_back(relation) and other.status is not TaskStatus.COMPLETED
+    ]
+    # Each is looked at under its lock, whatever it was just now: somebody may be starting it, and
+    # have found that this task has not ended.
+    for task_id in await queries.sort_by_waiting(tx, waiting):
+        other = await queries.lock_task(tx, task_id)
+        if other.status is TaskStatus.BLOCKED:
+            await settle(tx, other)
+
+
+def check_runnable(task: Task, run: TaskRun) -> None:
+    """See that a worker would know what to do.
+
+    Raises:
+        TaskNotRunnable: What is missing is named.
+    """
+    if task.repository_id is None:
+        raise TaskNotRunnable("Name a repository: `--repo PATH`, or `repository_id`.")
+    if run.runtime == "command" and not (run.command or "").strip():
+        raise TaskNotRunnable("The command runtime needs a command: `--command '...'`.")
+
+
+def _change_permission(tx: Transaction, task: Task, level: PermissionLevel) -> None:
+    """Change how much happens without a person; one who must be asked is asked before the run."""
+    is_stricter = level is not task.permission_level and level is PermissionLevel.HUMAN_REQUIRED
+    task.permission_level = level
+    if is_stricter and task.status in HELD | {TaskStatus.QUEUED}:
+        write_context(task, read_context(task).model_copy(update={"is_started": False}))
+        was_queued = task.status is TaskStatus.QUEUED
+        set_status(tx, task, TaskStatus.PENDING, reason=WAITS_FOR_START)
+        if was_queued:
+            tx.emit(TaskHeldBack(task))
+
+
+async def _place_of(
+    tx: Transaction, actor: UserActor, wanted: TaskCreateIn
+) -> tuple[Repository | None, Project]:
+    repository = (
+        await projects.get_repository(tx, actor, wanted.repository_id)
+        if wanted.repository_id
+        else None
+    )
+    project_id = wanted.project_id or (repository.project_id if repository else None)
+    if project_id is None:
+        raise ProjectMissing("Name a project, or a repository that belongs to one.")
+    if repository is not None and repository.project_id != project_id:
+        raise ProjectMissing(f"{repository.name} belongs to another project.")
+    return repository, await projects.get_active_project_for_change(tx, actor, project_id)
+
+
+async def _next_number(tx: Transaction, project_id: uuid.UUID) -> int:
+    taken = await tx.scalar(
+        update(Project)
+        .where(Project.id == project_id)
+        .values(next_task_number=Project.next_task_number + 1)
+        .returning(Project.next_task_number)
+        .execution_options(synchronize_session=False)
+    )
+    assert taken is not None, "the project was just read in this transaction"
+    return int(taken) - 1
+
+
+def _field(task: Task, name: str) -> object:
+    if name == "run":
+        return read_context(task).run.model_dump(mode="json")
+    if name == "permission":
+        return task.permission_level.value
+    return to_jsonable_python(getattr(task, name))  # money is exact, and no JSON number

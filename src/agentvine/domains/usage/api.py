@@ -1,0 +1,142 @@
+"""Routes of the usage slice: budgets, and what was used."""
+
+import uuid
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+
+from agentvine.domains.identity.idempotency import CreateOnce
+from agentvine.domains.projects.errors import ProjectNotFound, ProjectNotYours, ProjectReadOnly
+from agentvine.domains.usage import budgets, queries, reports, sums
+from agentvine.domains.usage.errors import (
+    BudgetExists,
+    BudgetForbidden,
+    BudgetNotFound,
+    BudgetScopeInvalid,
+)
+from agentvine.domains.usage.models import TokenUsage
+from agentvine.domains.work.errors import LeaseLost
+from agentvine.http.deps import Paging, Read, State, Tx, Worker, require
+from agentvine.http.problems import responses
+from agentvine.kit.actor import UserActor
+from agentvine.kit.pagination import PageRequest, decode_cursor
+from agentvine.protocol.base import PageOut
+from agentvine.protocol.usage import (
+    BudgetCreateIn,
+    BudgetEditIn,
+    BudgetOut,
+    CallOut,
+    CallQuery,
+    SumQuery,
+    UsageOut,
+    UsageReportIn,
+    UsageReportOut,
+)
+
+router = APIRouter()
+
+BudgetReader = Annotated[UserActor, Depends(require("budgets:read"))]
+BudgetWriter = Annotated[UserActor, Depends(require("budgets:write"))]
+UsageReader = Annotated[UserActor, Depends(require("usage:read"))]
+
+_CHANGE = responses(
+    BudgetNotFound, BudgetForbidden, ProjectNotFound, ProjectReadOnly, ProjectNotYours
+)
+
+
+@router.get("/budgets", tags=["budgets"])
+async def list_budgets(
+    actor: BudgetReader, read: Read, state: State, page: Paging
+) -> PageOut[BudgetOut]:
+    """The budgets you may see, and how their present period stands."""
+    found = await queries.list_budgets(read, actor, page)
+    now, zone = state.clock.now(), state.settings.zone
+    return PageOut(
+        items=[await queries.budget_out(read, budget, now, zone) for budget in found.items],
+        next_cursor=found.next_cursor,
+    )
+
+
+@router.post(
+    "/budgets",
+    status_code=201,
+    tags=["budgets"],
+    responses=responses(
+        BudgetForbidden,
+        BudgetScopeInvalid,
+        BudgetExists,
+        ProjectNotFound,
+        ProjectReadOnly,
+        ProjectNotYours,
+    ),
+)
+async def create_budget(
+    body: BudgetCreateIn, actor: BudgetWriter, tx: Tx, state: State, once: CreateOnce
+) -> BudgetOut:
+    """Limit what may be spent in each period."""
+
+    async def create() -> BudgetOut:
+        budget = await budgets.create_budget(tx, actor, body)
+        return await queries.budget_out(tx, budget, tx.now, state.settings.zone)
+
+    return await once.run(tx, body, BudgetOut, create)
+
+
+@router.get("/budgets/{budget_id}", tags=["budgets"], responses=responses(BudgetNotFound))
+async def get_budget(
+    budget_id: uuid.UUID, actor: BudgetReader, read: Read, state: State
+) -> BudgetOut:
+    """One budget, and how its present period stands."""
+    budget = await queries.get_budget(read, actor, budget_id)
+    return await queries.budget_out(read, budget, state.clock.now(), state.settings.zone)
+
+
+@router.patch("/budgets/{budget_id}", tags=["budgets"], responses=_CHANGE)
+async def edit_budget(
+    budget_id: uuid.UUID, body: BudgetEditIn, actor: BudgetWriter, tx: Tx, state: State
+) -> BudgetOut:
+    """Change a budget, from now on."""
+    budget = await budgets.edit_budget(tx, actor, budget_id, body)
+    return await queries.budget_out(tx, budget, tx.now, state.settings.zone)
+
+
+@router.delete("/budgets/{budget_id}", status_code=204, tags=["budgets"], responses=_CHANGE)
+async def delete_budget(budget_id: uuid.UUID, actor: BudgetWriter, tx: Tx) -> None:
+    """Limit nothing by it any more."""
+    await budgets.delete_budget(tx, actor, budget_id)
+
+
+@router.get("/usage", tags=["usage"])
+async def sum_usage(
+    actor: UsageReader,
+    read: Read,
+    wanted: Annotated[SumQuery, Query()],
+) -> UsageOut:
+    """What the calls used that you may see, summed up."""
+    return await sums.sum_usage(read, actor, wanted)
+
+
+@router.get("/usage/calls", tags=["usage"])
+async def list_calls(
+    actor: UsageReader,
+    read: Read,
+    wanted: Annotated[CallQuery, Query()],
+) -> PageOut[CallOut]:
+    """The calls that you may see, newest first."""
+    after = decode_cursor(wanted.cursor) if wanted.cursor else None
+    page = PageRequest(limit=wanted.limit, after=after)
+    found = await queries.list_calls(read, actor, page, wanted)
+    return PageOut(items=[_call_out(row) for row in found.items], next_cursor=found.next_cursor)
+
+
+@router.post("/executions/{execution_id}/usage", tags=["protocol"], responses=responses(LeaseLost))
+async def report_usage(
+    execution_id: uuid.UUID, body: UsageReportIn, actor: Worker, tx: Tx, state: State
+) -> UsageReportOut:
+    """Count calls that an attempt made past the gateway; each once, however often it is told."""
+    return await reports.record_report(tx, actor, execution_id, body, state.settings.zone)
+
+
+def _call_out(row: TokenUsage) -> CallOut:
+    fields = {name: getattr(row, name) for name in CallOut.model_fields if name != "is_estimated"}
+    return CallOut(**fields, is_estimated=bool((row.metadata_ or {}).get("is_estimated")))

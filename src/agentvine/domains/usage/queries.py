@@ -1,0 +1,164 @@
+"""Reads of the usage slice: budgets and how they stand, and the ledger's sums."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import ColumnElement, Select, and_, case, func, literal, or_, select, true
+from sqlalchemy.orm import InstrumentedAttribute
+
+from agentvine.db.paging import fetch_page
+from agentvine.db.session import ReadSession
+from agentvine.db.types import Money
+from agentvine.domains.agents.models import Agent
+from agentvine.domains.projects import queries as projects
+from agentvine.domains.usage.enums import BudgetScope
+from agentvine.domains.usage.errors import BudgetNotFound
+from agentvine.domains.usage.models import BudgetCounter, BudgetLimit, TokenUsage
+from agentvine.domains.usage.periods import Period, day_of, elapsed_share, period_of
+from agentvine.domains.usage.purses import is_counted_in
+from agentvine.kit.actor import Actor, UserActor
+from agentvine.kit.pagination import Page, PageRequest
+from agentvine.protocol.usage import BudgetOut, CallFilter
+
+_TOO_EARLY = 0.01
+"""The part of a period in which its pace says nothing yet."""
+
+
+def _visible_budgets(actor: Actor) -> ColumnElement[bool]:
+    if not isinstance(actor, UserActor) or actor.is_admin:
+        return true()
+    seen = projects.visible_projects(actor)
+    agents = select(Agent.id).where(Agent.project_id.in_(seen))
+    return or_(
+        and_(BudgetLimit.scope_type == BudgetScope.PROJECT, BudgetLimit.scope_id.in_(seen)),
+        and_(BudgetLimit.scope_type == BudgetScope.AGENT, BudgetLimit.scope_id.in_(agents)),
+    )
+
+
+async def get_budget(read: ReadSession, actor: Actor, budget_id: uuid.UUID) -> BudgetLimit:
+    """A budget that the actor may see: of their projects, or any for an admin.
+
+    Raises:
+        BudgetNotFound: There is none, or it is not theirs to see.
+    """
+    query = select(BudgetLimit).where(BudgetLimit.id == budget_id, _visible_budgets(actor))
+    budget = await read.scalar(query)
+    if budget is None:
+        raise BudgetNotFound(f"You can see no budget with the id {budget_id}.")
+    return budget
+
+
+async def list_budgets(read: ReadSession, actor: Actor, page: PageRequest) -> Page[BudgetLimit]:
+    """The budgets that the actor may see."""
+    query = select(BudgetLimit).where(_visible_budgets(actor))
+    return await fetch_page(read, query, BudgetLimit.id, page)
+
+
+async def budget_out(
+    read: ReadSession, budget: BudgetLimit, now: datetime, zone: ZoneInfo
+) -> BudgetOut:
+    """A budget as clients see it, with its present period."""
+    period = period_of(budget.period, day_of(now, zone))
+    counter = await read.scalar(
+        select(BudgetCounter).where(
+            BudgetCounter.budget_id == budget.id, BudgetCounter.period_start == period.start
+        )
+    )
+    spent = counter.spent_usd if counter else await _spent(read, budget, period)
+    reserved = counter.reserved_usd if counter else Decimal(0)
+    spent, reserved = Money.quantize(spent), Money.quantize(reserved)
+    share = elapsed_share(period, now, zone)
+    forecast = Money.quantize(spent / Decimal(share), 2) if share >= _TOO_EARLY else None
+    of = dict.fromkeys((budget.scope_type,), budget.scope_id)
+    return BudgetOut(
+        id=budget.id,
+        name=budget.name,
+        scope=budget.scope_type,
+        project_id=of.get(BudgetScope.PROJECT),
+        agent_id=of.get(BudgetScope.AGENT),
+        agent_type=budget.scope_agent_type,
+        amount_usd=budget.amount_usd,
+        period=budget.period,
+        alert_threshold=budget.alert_threshold,
+        action=budget.action_on_exceed,
+        is_active=budget.is_active,
+        created_at=budget.created_at,
+        updated_at=budget.updated_at,
+        period_start=period.start,
+        period_end=period.end,
+        spent_usd=spent,
+        reserved_usd=reserved,
+        remaining_usd=max(Decimal(0), budget.amount_usd - spent - reserved),
+        forecast_usd=forecast,
+        alerted_at=counter.alerted_at if counter else None,
+    )
+
+
+async def _spent(read: ReadSession, budget: BudgetLimit, period: Period) -> Decimal:
+    query = select(func.sum(TokenUsage.cost_usd, type_=Money(14, 6))).where(
+        TokenUsage.usage_date >= period.start,
+        TokenUsage.usage_date < period.end,
+        is_counted_in(budget),
+    )
+    return await read.scalar(query) or Decimal(0)
+
+
+def visible_calls(actor: Actor, wanted: CallFilter) -> ColumnElement[bool]:
+    """The calls that are meant and that the actor may see: in their projects, or their own."""
+    conditions: list[ColumnElement[bool]] = []
+    if isinstance(actor, UserActor) and not actor.is_admin:
+        seen = TokenUsage.project_id.in_(projects.visible_projects(actor))
+        own = and_(TokenUsage.project_id.is_(None), TokenUsage.user_id == actor.user_id)
+        conditions.append(or_(seen, own))
+    equal = {
+        TokenUsage.project_id: wanted.project_id,
+        TokenUsage.task_id: wanted.task_id,
+        TokenUsage.execution_id: wanted.execution_id,
+        TokenUsage.agent_id: wanted.agent_id,
+        TokenUsage.user_id: wanted.user_id,
+        TokenUsage.model: wanted.model,
+    }
+    conditions += [column == value for column, value in equal.items() if value is not None]
+    if wanted.since is not None:
+        conditions.append(TokenUsage.usage_date >= wanted.since)
+    if wanted.until is not None:
+        conditions.append(TokenUsage.usage_date < wanted.until)
+    return and_(true(), *conditions)
+
+
+async def list_calls(
+    read: ReadSession, actor: Actor, page: PageRequest, wanted: CallFilter
+) -> Page[TokenUsage]:
+    """Calls, newest first."""
+    query = select(TokenUsage).where(visible_calls(actor, wanted))
+    return await fetch_page(read, query, TokenUsage.id, page, newest_first=True)
+
+
+def sums(where: ColumnElement[bool], *keys: InstrumentedAttribute[Any]) -> Select[Any]:
+    """How much the matching calls used, per value of the keys."""
+    estimated = TokenUsage.metadata_["is_estimated"].as_boolean()
+    query = select(
+        *keys,
+        func.count().label("calls"),
+        func.coalesce(func.sum(TokenUsage.tokens_in), 0).label("tokens_in"),
+        func.coalesce(func.sum(TokenUsage.tokens_out), 0).label("tokens_out"),
+        func.coalesce(func.sum(TokenUsage.tokens_cache_read), 0).label("tokens_cache_read"),
+        func.coalesce(func.sum(TokenUsage.tokens_cache_write), 0).label("tokens_cache_write"),
+        func.sum(TokenUsage.cost_usd, type_=Money(14, 6)).label("cost_usd"),
+        func.coalesce(func.sum(case((estimated, 1), else_=literal(0))), 0).label("estimated_calls"),
+    ).where(where)
+    return query.group_by(*keys) if keys else query
+
+
+async def sum_calls(
+    read: ReadSession, where: ColumnElement[bool], key: InstrumentedAttribute[Any], limit: int
+) -> tuple[Sequence[Any], Any]:
+    """The greatest sums per value of a key (days in their order), and the sum of all."""
+    cost = func.sum(TokenUsage.cost_usd)
+    order = [key.desc()] if key.key == "usage_date" else [cost.desc(), key]
+    rows = (await read.execute(sums(where, key).order_by(*order).limit(limit))).all()
+    return rows, (await read.execute(sums(where))).one()

@@ -1,0 +1,1 @@
+"""HTTP plumbing shared by every slice: dependencies, problems, idempotency."""

@@ -1,0 +1,1 @@
+"""Building blocks that know nothing of AgentVine: errors, clock, ids, crypto, processes."""

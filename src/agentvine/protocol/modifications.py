@@ -1,0 +1,61 @@
+"""Modifications on the wire: the change a run left behind, on its way to the target branch."""
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field
+
+from agentvine.protocol.base import Input, Output
+from agentvine.protocol.enums import ModificationStatus
+
+
+class DecisionIn(Input):
+    """A person's reason, kept with the change."""
+
+    reason: str = Field(default="", max_length=10_000)
+
+
+class ApproveIn(DecisionIn):
+    """Approve; by default the change is applied at once."""
+
+    apply: bool = True
+
+
+class ModificationOut(Output):
+    """A change, without its text."""
+
+    id: uuid.UUID
+    task_id: uuid.UUID | None
+    execution_id: uuid.UUID | None
+    repository_id: uuid.UUID | None
+    status: ModificationStatus
+    request: str
+    requested_by: str
+    requested_at: datetime
+    branch_name: str | None
+    target_branch: str | None
+    base_commit: str | None
+    head_commit: str | None
+    merge_commit: str | None
+    revert_commit: str | None
+    rescue_ref: str | None
+    affected_files: list[str]
+    diff_stat: dict[str, Any]
+    tests_passed: bool | None
+    decision_reason: str | None
+    failure_message: str | None
+    apply_requested_at: datetime | None
+    approved_at: datetime | None
+    applied_at: datetime | None
+    reverted_at: datetime | None
+    row_version: int
+
+
+class ModificationDetailOut(ModificationOut):
+    """A change with its evidence."""
+
+    diff: str | None
+    impact_analysis: dict[str, Any]
+    modified_files: dict[str, Any]
+    test_results: dict[str, Any]

@@ -1,0 +1,97 @@
+"""What a run may use, how long it may be silent, and what it may reach: limits, watch, sandbox.
+
+The same words are used by tasks, by repositories and by work orders. What a work order carries is
+read tolerantly (the ``Ordered...`` models), so that an older worker takes a newer server's order.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from agentvine.protocol.base import Input
+
+HostPattern = Annotated[
+    str, Field(min_length=1, max_length=255, pattern=r"^(\*\.)?[A-Za-z0-9.-]+$")
+]
+"""A host's name, or ``*.`` and a domain for all names below it."""
+AbsolutePath = Annotated[str, Field(min_length=2, max_length=4096, pattern=r"^/[^:]*$")]
+
+
+class RunLimits(Input):
+    """The most that all processes of a run may use together; null means the worker's own limit."""
+
+    memory_mib: int | None = Field(default=None, ge=1, le=2**24)
+    processes: int | None = Field(default=None, ge=1, le=100_000)
+    cpu_seconds: int | None = Field(default=None, ge=1, le=10**8)
+    file_mib: int | None = Field(default=None, ge=1, le=2**24)
+    """The largest single file."""
+    disk_mib: int | None = Field(default=None, ge=1, le=2**24)
+    """How much the work tree may grow to."""
+
+
+UNLIMITED = RunLimits()
+
+
+def tightest(*limits: RunLimits) -> RunLimits:
+    """Of each limit the lowest that anybody sets."""
+    lowest: dict[str, int] = {}
+    for each in limits:
+        for name, value in each:
+            if value is not None:
+                lowest[name] = min(value, lowest.get(name, value))
+    return RunLimits(**lowest)
+
+
+class RunWatch(Input):
+    """How long a run may be silent where; null means the runtime's own time, 0 means for ever."""
+
+    start_up_seconds: float | None = Field(default=None, ge=0)
+    """Until it prints anything."""
+    first_event_seconds: float | None = Field(default=None, ge=0)
+    """Until its runtime sees the first event."""
+    silence_seconds: float | None = Field(default=None, ge=0)
+    """Between two signs of life."""
+    after_result_seconds: float | None = Field(default=None, ge=0)
+    """Between its result and its end."""
+
+
+UNWATCHED = RunWatch()
+"""Every time is the runtime's own."""
+
+
+class SandboxNetwork(StrEnum):
+    """What a sandboxed run may reach."""
+
+    OFF = "off"
+    ALLOW_LIST = "allow_list"
+
+
+class SandboxPolicy(Input):
+    """What a sandboxed run sees beside the system's programs and its own work tree."""
+
+    network: SandboxNetwork = SandboxNetwork.OFF
+    allowed_hosts: list[HostPattern] = Field(default_factory=list[str], max_length=200)
+    """Reached by HTTPS through the worker's proxy; only with ``allow_list``."""
+    readable: list[AbsolutePath] = Field(default_factory=list[str], max_length=50)
+    """Folders of the worker's machine that it may read: tools that are not in /usr."""
+    writable: list[AbsolutePath] = Field(default_factory=list[str], max_length=50)
+    """Folders of the worker's machine that it may write: caches."""
+
+
+class OrderedLimits(RunLimits):
+    """Limits as an order carries them."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class OrderedWatch(RunWatch):
+    """Watchdogs as an order carries them."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class OrderedSandbox(SandboxPolicy):
+    """A sandbox as an order carries it."""
+
+    model_config = ConfigDict(extra="ignore")

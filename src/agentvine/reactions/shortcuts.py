@@ -1,0 +1,17 @@
+"""What follows from a plain claim or completion, for the statements that do it all at once.
+
+The same stories as in ``attempts``, told in SQL: a test compares every row that the two write.
+"""
+
+from agentvine.domains.executions import shortcuts as executions
+from agentvine.domains.tasks import shortcuts as tasks
+from agentvine.domains.work.shortcuts import Plain
+from agentvine.reactions.attempts import CHANGED_NOTHING
+
+PLAIN = Plain.with_parts(
+    claimed={**executions.BEGUN, **tasks.STARTED},
+    completed={**executions.ENDED, **tasks.FINISHED},
+    order_guard=executions.RUNS,
+    task_guard=tasks.CAN_FINISH,
+    reason=CHANGED_NOTHING,
+)

@@ -1,0 +1,149 @@
+"""What every runtime follows: say whether you can work here, and do one run.
+
+A runtime gets a ``RunContext`` and gives back a ``RunOutcome``. It knows nothing of the server, of
+git or of leases: whoever calls it prepared the work tree, and judges the result. It must stop soon
+after ``context.stop`` is set, and may not leave a process behind; ``kit.process.run_process`` does
+both for a program.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from agentvine.config.settings import environment_for_child
+from agentvine.kit.process import (
+    BY_GROUP,
+    Containment,
+    ExitReason,
+    PauseSwitch,
+    ProcessJournal,
+)
+from agentvine.protocol.enums import FailureClass, LogLevel
+from agentvine.protocol.queue import OrderPayload
+from agentvine.protocol.runs import UNLIMITED, UNWATCHED, RunLimits, RunWatch
+from agentvine.runtimes.sandbox import Sandbox
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeInfo:
+    """Whether a runtime can work on this machine, found out before it is given work."""
+
+    name: str
+    version: str | None = None
+    is_available: bool
+    problem: str | None = None
+    """Why it cannot, and what to do about it."""
+
+
+class OutputSink(Protocol):
+    """Where a run's lines go. A call waits when lines come faster than they can be kept."""
+
+    async def write(
+        self,
+        stream: str,
+        message: str,
+        *,
+        level: LogLevel = LogLevel.INFO,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Keep one line of a stream: ``stdout``, ``stderr``, ``system``, ``test``, ``events``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunContext:
+    """One run, as its runtime sees it."""
+
+    run_id: str
+    """Marks every process of the run; unique to this attempt."""
+    execution_id: str
+    worktree: Path
+    payload: OrderPayload
+    output: OutputSink
+    stop: asyncio.Event
+    """Set when the run shall end now: it was cancelled, or its lease is lost."""
+    timeout_seconds: float
+    grace_seconds: float = 5.0
+    """Between the request to end and the end by force."""
+    journal: ProcessJournal | None = None
+    containment: Containment = BY_GROUP
+    """What holds its processes together."""
+    limits: RunLimits = UNLIMITED
+    watch: RunWatch = UNWATCHED
+    """The task's times; what it leaves open is the runtime's."""
+    sandbox: Sandbox | None = None
+    """What its programs see of the machine; None: what the worker's user sees."""
+    pause: PauseSwitch = field(default_factory=PauseSwitch)
+    """Set while the run shall stand still."""
+
+    def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The whole environment for the run's program: an allow-list, the run's ids, and extras.
+
+        Nothing else of the worker's environment may pass: it holds the worker's token.
+        """
+        return {
+            **environment_for_child(),
+            "AGENTVINE_TASK_ID": str(self.payload.task_id),
+            "AGENTVINE_TASK_REF": self.payload.task_ref,
+            "AGENTVINE_EXECUTION_ID": self.execution_id,
+            "AGENTVINE_RUN_ID": self.run_id,
+            **(extra or {}),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RunFailure:
+    """Why a run did not succeed, as far as its runtime can tell."""
+
+    failure_class: FailureClass
+    message: str
+    """One sentence for people."""
+    retry_at: datetime | None = None
+    """When a limit of the provider's is lifted, by the provider's clock."""
+    retry_after_seconds: float | None = None
+    """The same where the provider tells a time span."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOutcome:
+    """How a run ended. Whether it succeeded is ``is_success``; why not, ``reason`` and the code."""
+
+    reason: ExitReason
+    exit_code: int | None
+    signal: int | None = None
+    duration_seconds: float
+    peak_memory_bytes: int | None = None
+    message: str = ""
+    """One sentence for people."""
+    metrics: dict[str, Any] = field(default_factory=dict[str, Any])
+    failure: RunFailure | None = None
+    """What the runtime knows better than the exit code: 0 is not always success."""
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the program ended by itself and says that all went well."""
+        return self.reason is ExitReason.EXITED and self.exit_code == 0 and self.failure is None
+
+
+class Runtime(Protocol):
+    """One way to get work done."""
+
+    @property
+    def name(self) -> str:
+        """The word for it in tasks and on the command line."""
+        ...
+
+    async def detect(self) -> RuntimeInfo:
+        """Look whether it is installed and usable here."""
+        ...
+
+    async def run(self, context: RunContext) -> RunOutcome:
+        """Do one run.
+
+        Raises:
+            Invalid: The order lacks something, or the program could not be started.
+        """
+        ...

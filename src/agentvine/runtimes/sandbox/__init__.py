@@ -1,0 +1,13 @@
+"""The sandbox for runs of repositories that ask for one: bubblewrap, seccomp, an egress proxy.
+
+What it keeps from whom, and what it does not: docs/explanation/sandbox.md and docs/adr/0014.
+"""
+
+from agentvine.runtimes.sandbox.bubblewrap import (
+    Bubblewrap,
+    Sandbox,
+    SandboxUnavailable,
+    find_bubblewrap,
+)
+
+__all__ = ["Bubblewrap", "Sandbox", "SandboxUnavailable", "find_bubblewrap"]

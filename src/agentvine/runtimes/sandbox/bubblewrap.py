@@ -1,0 +1,280 @@
+"""The sandbox itself: what a run sees of the machine, put together as a call of bubblewrap.
+
+Everything begins empty. The system's programs are there to read, a few files of /etc, the work
+tree to write, and what the policy names. No network but the egress proxy's socket, no processes
+but its own, no home, no descriptors, no capabilities, no way to make namespaces.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agentvine.kit.errors import AppError, Unavailable
+from agentvine.kit.ids import random_token
+from agentvine.kit.process import ProcessSpec, Stream, run_process
+from agentvine.protocol.runs import SandboxNetwork, SandboxPolicy
+from agentvine.runtimes.sandbox.egress import AllowList, EgressProxy
+from agentvine.runtimes.sandbox.seccomp import build_filter
+
+HOME = "/home/agent"
+_PROXY_PORT = 3128
+_SOCKET_DIR = "/run/agentvine"
+_BRIDGE = Path(__file__).with_name("bridge.py")
+_BRIDGE_INSIDE = f"{_SOCKET_DIR}-bridge.py"
+_PROBE_SECONDS = 20.0
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_ETC = (
+    "alternatives",
+    "ca-certificates",
+    "ca-certificates.conf",
+    "crypto-policies",
+    "debian_version",
+    "fonts",
+    "host.conf",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "localtime",
+    "mime.types",
+    "nsswitch.conf",
+    "os-release",
+    "pki",
+    "protocols",
+    "services",
+    "ssl/certs",
+    "ssl/openssl.cnf",
+    "timezone",
+)
+_PASSWD = f"agent:x:1000:1000:agent:{HOME}:/bin/sh\nnobody:x:65534:65534::/:/usr/sbin/nologin\n"
+_GROUP = "agent:x:1000:\nnogroup:x:65534:\n"
+_HOSTS = "127.0.0.1 localhost\n::1 localhost\n"
+_FORBIDDEN = ("/", "/proc", "/sys", "/dev", "/etc", "/run", "/var/run", "/root", "/home", "/boot")
+"""What no policy may open as a whole, nor, but for homes, anything inside."""
+
+
+class SandboxUnavailable(Unavailable):
+    """The sandbox asked for cannot be made here."""
+
+    code = "sandbox_unavailable"
+    permanent = True
+
+
+@dataclass(frozen=True, slots=True)
+class Bubblewrap:
+    """The program, tried out on this machine."""
+
+    program: str
+    filter: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A program's call from inside the sandbox."""
+
+    argv: list[str]
+    environment: dict[str, str]
+    descriptors: tuple[int, ...]
+    """To be inherited by bubblewrap, which closes them."""
+    proxy: EgressProxy | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sandbox:
+    """The sandbox of one run."""
+
+    bubblewrap: Bubblewrap
+    policy: SandboxPolicy
+    worktree: Path
+    readable: Sequence[Path] = ()
+    """What of ours it may read: the repository's mirror."""
+    writable: Sequence[Path] = ()
+    """Where it may leave things beside its work tree."""
+    tmp_bytes: int | None = None
+    """How large each of its private folders may grow."""
+    tls_ports: frozenset[int] = field(default=frozenset({443, 8443}))
+
+    @asynccontextmanager
+    async def prepare(
+        self, argv: Sequence[str], environment: Mapping[str, str]
+    ) -> AsyncGenerator[Prepared]:
+        """Put the call together; its proxy lives as long as the block.
+
+        Raises:
+            SandboxUnavailable: A folder that the policy names is not there, or may not be opened.
+        """
+        async with AsyncExitStack() as stack:
+            proxy, socket_dir = None, None
+            if self.policy.network is SandboxNetwork.ALLOW_LIST:
+                # Not in the data directory: a socket's path has to be short.
+                socket_dir = stack.enter_context(tempfile.TemporaryDirectory(prefix="agentvine-"))
+                proxy = EgressProxy(AllowList(self.policy.allowed_hosts), tls_ports=self.tls_ports)
+                await stack.enter_async_context(proxy.listening(Path(socket_dir, "egress")))
+            files = stack.enter_context(ExitStack())
+            call = _Call(self, files)
+            yield Prepared(
+                argv=call.build(argv, socket_dir),
+                environment=_environment(environment, has_proxy=proxy is not None),
+                descriptors=tuple(call.descriptors),
+                proxy=proxy,
+            )
+
+
+class _Call:
+    """One command line in the making."""
+
+    def __init__(self, sandbox: Sandbox, files: ExitStack) -> None:
+        self._sandbox = sandbox
+        self._files = files
+        self._argv: list[str] = [sandbox.bubblewrap.program]
+        self.descriptors: list[int] = []
+
+    def build(self, argv: Sequence[str], socket_dir: str | None) -> list[str]:
+        worktree = str(self._sandbox.worktree)
+        self._add("--unshare-user", "--unshare-all", "--disable-userns", "--die-with-parent")
+        self._add("--new-session", "--cap-drop", "ALL", "--uid", "1000", "--gid", "1000")
+        self._add("--hostname", "sandbox")
+        self._add_system()
+        self._add("--proc", "/proc", "--dev", "/dev")
+        for place in ("/tmp", "/var/tmp", "/run", HOME):  # noqa: S108 - the sandbox's own
+            self._add_private(place)
+        self._add_policy()
+        for path in self._sandbox.readable:
+            self._add("--ro-bind", str(path), str(path))
+        self._add("--bind", worktree, worktree)
+        if self._sandbox.worktree.joinpath(".git").exists():
+            # It points git at the mirror; whoever could change it could lead us elsewhere.
+            self._add("--ro-bind", f"{worktree}/.git", f"{worktree}/.git")
+        for path in self._sandbox.writable:
+            self._add("--bind", str(path), str(path))
+        inner = list(argv)
+        if socket_dir is not None:
+            inner = self._add_bridge(socket_dir, inner)
+        self._add("--remount-ro", "/", "--chdir", worktree)
+        self._add("--seccomp", str(self._file(self._sandbox.bubblewrap.filter)))
+        return [*self._argv, "--", *inner]
+
+    def _add(self, *arguments: str) -> None:
+        self._argv += arguments
+
+    def _add_system(self) -> None:
+        for path in map(Path, _SYSTEM):
+            if path.is_symlink():
+                self._add("--symlink", str(path.readlink()), str(path))
+            elif path.is_dir():
+                self._add("--ro-bind", str(path), str(path))
+        for name in _ETC:
+            self._add("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")
+        for name, text in (("passwd", _PASSWD), ("group", _GROUP), ("hosts", _HOSTS)):
+            self._add("--ro-bind-data", str(self._file(text.encode())), f"/etc/{name}")
+
+    def _add_private(self, place: str) -> None:
+        if self._sandbox.tmp_bytes is not None:
+            self._add("--size", str(self._sandbox.tmp_bytes))
+        self._add("--perms", "1777" if place.endswith("tmp") else "0755", "--tmpfs", place)
+
+    def _add_policy(self) -> None:
+        policy = self._sandbox.policy
+        for path in policy.readable:
+            self._add("--ro-bind", _checked(path), path)
+        for path in policy.writable:
+            self._add("--bind", _checked(path), path)
+
+    def _add_bridge(self, socket_dir: str, argv: list[str]) -> list[str]:
+        """The interpreter we run on is the one thing of ours that is there for sure."""
+        python = Path(sys.executable).resolve()
+        for prefix in dict.fromkeys((python.parent.parent, Path(sys.base_prefix).resolve())):
+            if not prefix.is_relative_to("/usr"):
+                self._add("--ro-bind", str(prefix), str(prefix))
+        self._add("--ro-bind", socket_dir, _SOCKET_DIR)
+        self._add("--ro-bind", str(_BRIDGE), _BRIDGE_INSIDE)
+        target = f"{_SOCKET_DIR}/egress"
+        return [str(python), "-I", "-S", _BRIDGE_INSIDE, str(_PROXY_PORT), target, *argv]
+
+    def _file(self, content: bytes) -> int:
+        """Hand content over by a descriptor: nothing of it is on the disk."""
+        descriptor = os.memfd_create("sandbox", 0)
+        self._files.callback(os.close, descriptor)
+        os.write(descriptor, content)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        self.descriptors.append(descriptor)
+        return descriptor
+
+
+async def find_bubblewrap() -> Bubblewrap:
+    """Find the program and try it out.
+
+    Raises:
+        SandboxUnavailable: It is not here, or this machine does not let it work.
+    """
+    program = shutil.which("bwrap")
+    if program is None:
+        raise SandboxUnavailable(
+            "bwrap is not installed here: install the package bubblewrap on the worker's machine."
+        )
+    program_filter = build_filter()
+    if program_filter is None:
+        raise SandboxUnavailable("There is no filter of system calls for this kind of processor.")
+    found = Bubblewrap(program, program_filter)
+    with tempfile.TemporaryDirectory(prefix="agentvine-") as folder:
+        sandbox = Sandbox(bubblewrap=found, policy=SandboxPolicy(), worktree=Path(folder))
+        async with sandbox.prepare(["/bin/true"], {}) as prepared:
+            problem = await _try(prepared, Path(folder))
+    if problem:
+        raise SandboxUnavailable(
+            f"bwrap does not work here: {problem}. It needs user namespaces, which a container or "
+            "kernel.unprivileged_userns_clone may forbid."
+        )
+    return found
+
+
+async def _try(prepared: Prepared, folder: Path) -> str:
+    """Run it; what went wrong."""
+    told = bytearray()
+
+    async def keep(_: Stream, chunk: bytes) -> None:
+        told.extend(chunk)
+
+    spec = ProcessSpec(
+        argv=prepared.argv,
+        cwd=folder,
+        environment=prepared.environment,
+        run_id=f"probe-{random_token(8)}",
+        timeout_seconds=_PROBE_SECONDS,
+        descriptors=prepared.descriptors,
+    )
+    try:
+        ended = await run_process(spec, keep)
+    except AppError as error:
+        return error.detail
+    said = told.decode(errors="replace").strip()[-300:]
+    return "" if ended.is_success else said or f"it ended with {ended.exit_code or ended.signal}"
+
+
+def _checked(path: str) -> str:
+    """See that a policy's folder may be opened.
+
+    Raises:
+        SandboxUnavailable: It is not there, or nobody should see it.
+    """
+    real = Path(path).resolve()
+    if not real.exists():
+        raise SandboxUnavailable(f"{path} is not on the worker's machine.")
+    inner = [each for each in _FORBIDDEN if each not in {"/", "/home", "/root"}]
+    if str(real) in _FORBIDDEN or any(real.is_relative_to(each) for each in inner):
+        raise SandboxUnavailable(f"{path} is not to be seen in a sandbox; name a folder of tools.")
+    return str(real)
+
+
+def _environment(given: Mapping[str, str], *, has_proxy: bool) -> dict[str, str]:
+    own = {"HOME": HOME, "TMPDIR": "/tmp", "USER": "agent", "LOGNAME": "agent"}  # noqa: S108 - its own
+    own["SHELL"] = "/bin/sh"
+    if has_proxy:
+        address = f"http://127.0.0.1:{_PROXY_PORT}"
+        for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            own[name] = address
+    return {**given, **own}

@@ -1,0 +1,1 @@
+"""Composition root: the app, its lifespan and its background loops."""

@@ -1,0 +1,122 @@
+"""The web application: routes of all slices, problems, health."""
+
+import re
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from fastapi import APIRouter, FastAPI, Response
+
+from agentvine import __version__
+from agentvine.config.settings import Settings
+from agentvine.domains.executions import api as executions
+from agentvine.domains.identity import api as identity
+from agentvine.domains.modifications import api as modifications
+from agentvine.domains.projects import api as projects
+from agentvine.domains.tasks import api as tasks
+from agentvine.domains.usage import api as usage
+from agentvine.domains.work import api as work
+from agentvine.domains.workers import api as workers
+from agentvine.http import problems
+from agentvine.http.deps import Public, State
+from agentvine.http.routes import endpoints_of
+from agentvine.kit.errors import AppError, Internal, Unavailable
+from agentvine.server.lifespan import Running, running
+from agentvine.server.middleware import RequestContext
+from agentvine.server.migrations import migration_runner
+from agentvine.server.openapi import DescribedApp, operation_id
+
+API_PREFIX = "/api/v1"
+
+_SLICES = (identity, projects, tasks, work, workers, executions, modifications, usage)
+
+_DESCRIPTION = """A control plane for teams of coding agents.
+
+Lists are `{items, next_cursor}`, with `limit` and `cursor`. A create takes `Idempotency-Key`, an
+edit `If-Match`. Errors are RFC 9457 problems, with a stable `code`."""
+
+_LARGE = re.compile(
+    rf"{API_PREFIX}/(queue/(complete|fail)|executions/[^/]+/(logs|bundle))", re.ASCII
+)
+"""Workers' reports (with a diff), lines and bundles."""
+
+Opened = Callable[[Running], None]
+
+
+class NotReady(Unavailable):
+    """The server cannot serve yet."""
+
+    code = "not_ready"
+
+
+class PermissionUndeclared(Internal):
+    """A route does not say what it needs."""
+
+    code = "permission_undeclared"
+
+
+def create_app(settings: Settings, *, opened: Opened | None = None) -> FastAPI:
+    """Build the application; ``opened`` is told once everything behind it is open.
+
+    Raises:
+        PermissionUndeclared: A route says neither what it needs nor that it is public.
+    """
+    app = DescribedApp(
+        title="AgentVine",
+        description=_DESCRIPTION,
+        version=__version__,
+        generate_unique_id_function=operation_id,
+        lifespan=_lifespan(settings, opened),
+        docs_url="/docs",
+        redoc_url=None,
+        redirect_slashes=False,  # to an address made from what the client calls us
+        openapi_url="/openapi.json",
+    )
+    problems.install(app)
+    app.add_middleware(RequestContext, max_body_bytes=settings.max_request_bytes, large=_LARGE)
+    api = APIRouter(prefix=API_PREFIX)
+    for slice_api in _SLICES:
+        api.include_router(slice_api.router)
+    app.include_router(api)
+    app.include_router(_health)
+    _check_permissions(app)
+    return app
+
+
+def _lifespan(
+    settings: Settings, opened: Opened | None
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
+        async with running(settings) as inside:
+            app.state.agentvine = inside.http
+            if opened is not None:
+                opened(inside)
+            yield
+
+    return lifespan
+
+
+_health = APIRouter(tags=["health"], dependencies=[Public])
+
+
+@_health.get("/health")
+async def health() -> dict[str, str]:
+    """The process lives."""
+    return {"status": "ok", "version": __version__}
+
+
+@_health.get("/ready", responses=problems.responses(NotReady))
+async def ready(state: State, response: Response) -> dict[str, str]:
+    """The database answers and has the schema this server needs."""
+    response.headers["Cache-Control"] = "no-store"
+    try:
+        await migration_runner(state.settings.database).require_ready()
+    except AppError as error:
+        raise NotReady(error.detail, retry_after=5) from error
+    return {"status": "ready"}
+
+
+def _check_permissions(app: FastAPI) -> None:
+    for endpoint in endpoints_of(app):
+        if endpoint.permission is None:
+            raise PermissionUndeclared(f"{endpoint.method} {endpoint.path} declares no permission.")

@@ -1,0 +1,35 @@
+"""The objects that talk to git for the server, built once."""
+
+from dataclasses import dataclass
+
+from agentvine.config.settings import Settings, environment_for_child
+from agentvine.db.session import Database
+from agentvine.domains.executions.importing import BundleImporter
+from agentvine.domains.modifications.applying import ChangeApplier
+from agentvine.domains.projects.desk import RepositoryDesk
+from agentvine.domains.projects.inspection import RepositoryInspector
+from agentvine.git.environment import FOR_REMOTES
+from agentvine.git.runner import Git
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What does slow work outside any transaction."""
+
+    inspector: RepositoryInspector
+    importer: BundleImporter
+    applier: ChangeApplier
+    desk: RepositoryDesk
+
+
+def build_effects(settings: Settings, database: Database) -> Effects:
+    """Wire the git side of the server."""
+    git = Git(environment=environment_for_child(keep=FOR_REMOTES))
+    desk = RepositoryDesk(git, settings.data_dir / "server" / "mirrors")
+    importer = BundleImporter(database, desk)
+    return Effects(
+        inspector=RepositoryInspector(git, settings.repository_roots),
+        importer=importer,
+        applier=ChangeApplier(database, desk, importer),
+        desk=desk,
+    )

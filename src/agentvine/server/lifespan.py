@@ -1,0 +1,148 @@
+"""Opening and closing everything a server needs, in order."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from agentvine.config.settings import Settings, with_secret_key
+from agentvine.db.session import Database
+from agentvine.domains.executions.importing import BundleImporter
+from agentvine.domains.executions.jobs import ImportChore
+from agentvine.domains.executions.service import BUNDLES
+from agentvine.domains.identity import service as identity
+from agentvine.domains.identity.jobs import TidyingChore
+from agentvine.domains.identity.last_use import LastUses
+from agentvine.domains.identity.service import NewUser
+from agentvine.domains.identity.tokens import TokenAuthenticator
+from agentvine.domains.modifications.applying import ChangeApplier
+from agentvine.domains.modifications.jobs import ApplyChore
+from agentvine.domains.modifications.service import CHANNEL as MODIFICATIONS
+from agentvine.domains.projects.inspection import RepositoryInspector
+from agentvine.domains.tasks.jobs import TaskChores
+from agentvine.domains.usage.jobs import UsageChores
+from agentvine.domains.work.jobs import QueueChores
+from agentvine.domains.work.limits import LINES
+from agentvine.domains.work.line_jobs import LimitChores
+from agentvine.domains.work.listening import Listener
+from agentvine.domains.work.reports import Reports
+from agentvine.domains.work.settling import CHANNEL as ORDERS
+from agentvine.domains.work.shortcuts import Shortcuts
+from agentvine.domains.work.waiting import WaitingRoom
+from agentvine.http.state import HttpState
+from agentvine.kit.actor import SystemActor
+from agentvine.kit.clock import Clock, SystemClock
+from agentvine.reactions.routing import build_reactions
+from agentvine.reactions.shortcuts import PLAIN
+from agentvine.server.background import Chore, Supervisor
+from agentvine.server.effects import build_effects
+
+log = structlog.get_logger(__name__)
+
+_STARTUP = SystemActor("startup")
+_TURN_SECONDS = 0.05
+_HOUR = 3600.0
+_USES_SECONDS = 30.0
+_TIDYING_SECONDS = 600.0
+_RECONCILE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server's insides while it runs."""
+
+    http: HttpState
+    supervisor: Supervisor
+    first_admin: NewUser | None
+    """Set at the very first start: its password is to be shown once."""
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings, *, clock: Clock | None = None
+) -> AsyncGenerator[Running, None]:
+    """Open the database, make the first admin, run the chores; close it all at the end."""
+    settings = with_secret_key(settings)
+    database = await Database.open(
+        settings.database, clock or SystemClock(), reactions=build_reactions(settings.queue)
+    )
+    try:
+        first_admin = await _ensure_first_admin(database, settings)
+        queue = QueueChores(database, settings.queue)
+        # Nobody could renew a lease while no server ran: everybody gets one more.
+        extended = await queue.grant_amnesty()
+        log.info("server.leases_extended", count=extended)
+        async with _serving(settings, database, queue) as (http, supervisor):
+            yield Running(http, supervisor, first_admin)
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def _serving(
+    settings: Settings, database: Database, queue: QueueChores
+) -> AsyncGenerator[tuple[HttpState, Supervisor], None]:
+    effects = build_effects(settings, database)
+    shortcuts = Shortcuts(database, settings.queue, PLAIN)
+    room = WaitingRoom(database, settings.queue, shortcuts)
+    tasks = TaskChores(database)
+    limit_chores = LimitChores(database)
+    applying, importing = ApplyChore(effects.applier), ImportChore(effects.importer)
+    uses = LastUses(database)
+    poll = settings.queue.poll_interval_seconds
+    supervisor = Supervisor(
+        database,
+        database.clock,
+        (
+            Chore("wake", room.look, every_seconds=poll, channel=ORDERS),
+            Chore("rescue", queue.rescue, every_seconds=poll),
+            Chore("unblock", tasks.unblock, every_seconds=5 * poll),
+            Chore("expire", queue.expire, every_seconds=5 * poll),
+            Chore("stranded", queue.end_stranded, every_seconds=5 * poll),
+            Chore("lines", limit_chores.straighten, every_seconds=10 * poll, channel=LINES),
+            Chore("limits", limit_chores.reconcile, every_seconds=_RECONCILE_SECONDS),
+            Chore("offline", queue.mark_offline, every_seconds=settings.queue.heartbeat_seconds),
+            Chore("apply", applying.run, every_seconds=poll, channel=MODIFICATIONS),
+            Chore("import", importing.run, every_seconds=5 * poll, channel=BUNDLES),
+            Chore("tidy", effects.desk.tidy, every_seconds=_HOUR, deadline_seconds=_HOUR),
+            Chore("calls", UsageChores(database).expire, every_seconds=5 * poll),
+            Chore("uses", uses.write, every_seconds=_USES_SECONDS),
+            Chore("forget", TidyingChore(database).run, every_seconds=_TIDYING_SECONDS),
+        ),
+    )
+    http = HttpState(
+        database=database,
+        settings=settings,
+        clock=database.clock,
+        authenticator=TokenAuthenticator(database, uses),
+        effects={
+            RepositoryInspector: effects.inspector,
+            BundleImporter: effects.importer,
+            ChangeApplier: effects.applier,
+            WaitingRoom: room,
+            Reports: Reports(database, settings.queue, shortcuts),
+            Listener: Listener(database),
+            Supervisor: supervisor,
+            LastUses: uses,
+        },
+    )
+    supervisor.start()
+    try:
+        yield http, supervisor
+    finally:
+        http.stopping.set()
+        await supervisor.stop()
+        await uses.write()
+        for part in (applying, importing, effects.applier):
+            await part.close()
+
+
+async def _ensure_first_admin(database: Database, settings: Settings) -> NewUser | None:
+    """Make the first admin, once: of several servers that start together, one does."""
+    while True:
+        async with database.transaction(_STARTUP) as tx:
+            if await tx.dialect.try_lock(tx, "first admin"):
+                return await identity.ensure_first_admin(tx, bcrypt_rounds=settings.bcrypt_rounds)
+        await asyncio.sleep(_TURN_SECONDS)

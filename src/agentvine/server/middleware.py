@@ -1,0 +1,151 @@
+"""What every request gets: an id, a log line, a limit on its body, security headers, an answer."""
+
+import re
+import time
+from collections.abc import Mapping
+
+import structlog
+from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from agentvine.http.problems import render, render_bug, stop_reading, too_large
+from agentvine.kit.errors import AppError, Invalid
+from agentvine.kit.ids import new_id
+from agentvine.protocol.base import PROTOCOL_HEADER, PROTOCOL_VERSION
+
+log = structlog.get_logger("agentvine.http")
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
+_USUAL_BYTES = 8 * 1024 * 1024
+_MAX_DIGITS = 18
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_FIRST_ERROR = 400
+_CLIENT_LEFT = 499
+"""For the log only: nobody is there to read a status."""
+
+
+class AddressInvalid(Invalid):
+    """The address holds a character that no name of ours has."""
+
+    code = "address_invalid"
+
+
+class RequestContext:
+    """Raw ASGI, so that streams pass through it untouched."""
+
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int, large: re.Pattern[str]) -> None:
+        """Wrap an application.
+
+        Args:
+            app: What answers.
+            max_body_bytes: The limit for the addresses of ``large``.
+            large: The addresses that take workers' reports, logs and files; all others take what
+                people type, and a body is read before anybody knows who sends it.
+        """
+        self.app = app
+        self.max_body_bytes = max_body_bytes
+        self.large = large
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        request_id = _request_id(headers.get(b"x-request-id"))
+        scope.setdefault("state", {})["request_id"] = request_id
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        exchange = _Exchange(receive, send, request_id, self._limit(scope))
+        started = time.monotonic()
+        try:
+            await self._answer(scope, headers, exchange)
+        finally:
+            # Who only looks is of interest when it fails; all else would drown in pages' refreshes.
+            only_looked = scope["method"] in _SAFE and exchange.status < _FIRST_ERROR
+            report = log.debug if only_looked else log.info
+            report(
+                "request.served",
+                method=scope["method"],
+                path=scope["path"],
+                status=exchange.status,
+                milliseconds=round((time.monotonic() - started) * 1000, 1),
+            )
+
+    async def _answer(
+        self, scope: Scope, headers: Mapping[bytes, bytes], exchange: "_Exchange"
+    ) -> None:
+        request = Request(scope)
+        refusal = self._refusal(scope, headers)
+        try:
+            if refusal is None:
+                await self.app(scope, exchange.receive, exchange.send)
+            else:
+                await render(request, refusal)(scope, exchange.receive, exchange.send)
+        except ClientDisconnect:
+            exchange.status = _CLIENT_LEFT
+        except Exception:  # lint: allow AV007 (the last resort of HTTP)
+            log.exception("request.failed", path=scope["path"])
+            if exchange.has_started:
+                raise  # the server breaks the connection, so that half an answer is seen as one
+            await render_bug(request)(scope, exchange.receive, exchange.send)
+
+    def _refusal(self, scope: Scope, headers: Mapping[bytes, bytes]) -> AppError | None:
+        # PostgreSQL cannot store a NUL and SQLite can: neither is asked.
+        if "\0" in scope["path"] or b"%00" in scope.get("query_string", b""):
+            return AddressInvalid("Leave out the NUL character (%00).")
+        length = headers.get(b"content-length", b"")
+        limit = self._limit(scope)
+        if length.isdigit() and (len(length) > _MAX_DIGITS or int(length) > limit):
+            return too_large(limit)
+        return None
+
+    def _limit(self, scope: Scope) -> int:
+        is_large = self.large.fullmatch(scope["path"]) is not None
+        return self.max_body_bytes if is_large else min(_USUAL_BYTES, self.max_body_bytes)
+
+
+class _Exchange:
+    """One request and its answer: counts what comes in, labels what goes out."""
+
+    def __init__(self, receive: Receive, send: Send, request_id: str, max_bytes: int) -> None:
+        self.status = 500
+        self.has_started = False
+        self._receive = receive
+        self._send = send
+        self._request_id = request_id
+        self._max_bytes = max_bytes
+        self._received_bytes = 0
+
+    async def receive(self) -> Message:
+        """Pass on a part of the body, up to the limit."""
+        message = await self._receive()
+        self._received_bytes += len(message.get("body", b""))
+        if self._received_bytes > self._max_bytes:
+            raise stop_reading(too_large(self._max_bytes))
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Pass on a part of the answer."""
+        if message["type"] == "http.response.start":
+            self.has_started = True
+            self.status = message["status"]
+            _label(MutableHeaders(scope=message), self._request_id)
+        await self._send(message)
+
+
+def _request_id(given: bytes | None) -> str:
+    if given is not None and _REQUEST_ID.fullmatch(given):
+        return given.decode()
+    return new_id().hex
+
+
+def _label(headers: MutableHeaders, request_id: str) -> None:
+    headers["X-Request-ID"] = request_id
+    headers[PROTOCOL_HEADER] = PROTOCOL_VERSION
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["Referrer-Policy"] = "no-referrer"
+    headers["X-Frame-Options"] = "DENY"
+    if "cache-control" not in headers:
+        headers["Cache-Control"] = "no-store"

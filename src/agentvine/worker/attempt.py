@@ -1,0 +1,407 @@
+"""One attempt at an order, from the work tree to the verdict. What it finds out, it returns."""
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import structlog
+
+from agentvine.git.errors import (
+    GitError,
+    GitNotFound,
+    GitTooOld,
+    RefNameInvalid,
+    RefNotFound,
+    RepositoryUrlInvalid,
+)
+from agentvine.git.mirrors import tidy_mirror
+from agentvine.kit.errors import AppError, Invalid
+from agentvine.kit.process import ExitReason
+from agentvine.protocol.enums import ExecutionPhase, FailureClass, LogLevel
+from agentvine.protocol.queue import ChangeReport, ExecutionReport, TestReport
+from agentvine.protocol.runs import UNWATCHED, RunWatch, tightest
+from agentvine.runtimes.base import RunContext, RunFailure, RunOutcome
+from agentvine.runtimes.registry import RuntimeUnknown
+from agentvine.runtimes.sandbox import Sandbox, SandboxUnavailable
+from agentvine.worker.change import ChangeTooLarge, describe_change
+from agentvine.worker.folders import RunFolder
+from agentvine.worker.isolation import SandboxPlaces
+from agentvine.worker.leases import Lease, safety_margin
+from agentvine.worker.spool import LogSpool
+from agentvine.worker.tools import LeaseJournal, StopReason, StopSwitch, WorkerTools
+from agentvine.worker.verification import TailSink, run_tests
+from agentvine.worker.workspace import Workspace, prepare_workspace, remove_workspace
+
+T = TypeVar("T")
+
+_MAX_MESSAGE = 10_000
+_MAX_LAST_WORDS = 500
+_STOPPED = {
+    StopReason.CANCELLED: (FailureClass.CANCELLED, "The run was cancelled."),
+    StopReason.LEASE_LOST: (FailureClass.LEASE_LOST, "The lease was lost."),
+    StopReason.LEASE_EXPIRED: (
+        FailureClass.LEASE_LOST,
+        "The worker could not reach the server for as long as its lease, and ended the run.",
+    ),
+    StopReason.WORKER_STOPPED: (
+        FailureClass.WORKER_STOPPED,
+        "The worker was stopped before the run was done.",
+    ),
+}
+
+log = structlog.get_logger(__name__)
+
+
+class RunFailed(Exception):
+    """The attempt did not succeed."""
+
+    def __init__(self, failure_class: FailureClass, message: str) -> None:
+        """Keep the class and one or two sentences for people."""
+        super().__init__(message)
+        self.failure = RunFailure(failure_class, message)
+
+    @classmethod
+    def by_runtime(cls, failure: RunFailure) -> "RunFailed":
+        """As the runtime tells it, with the time when a provider's limit is lifted."""
+        failed = cls(failure.failure_class, failure.message)
+        failed.failure = failure
+        return failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """How an attempt went, before it is written down as a report."""
+
+    failure: RunFailure | None
+    message: str
+    report: ExecutionReport
+
+    @property
+    def failure_class(self) -> FailureClass | None:
+        """Why it did not succeed; None when it did."""
+        return self.failure.failure_class if self.failure else None
+
+
+@dataclass(slots=True)
+class _Findings:
+    """What is known so far; what a failed attempt reports, too."""
+
+    workspace: Workspace | None = None
+    outcome: RunOutcome | None = None
+    tests: TestReport | None = None
+    head: str | None = None
+    metrics: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+class Attempt:
+    """Carries out one order."""
+
+    def __init__(
+        self,
+        tools: WorkerTools,
+        folder: RunFolder,
+        spool: LogSpool,
+        *,
+        lease: Lease,
+        switch: StopSwitch,
+    ) -> None:
+        """Prepare; ``carry_out`` does it."""
+        self._tools = tools
+        self._folder = folder
+        self._order = folder.order
+        self._spool = spool
+        self._lease = lease
+        self._switch = switch
+        self._found = _Findings()
+
+    async def carry_out(self) -> Verdict | None:
+        """Do it. None when the result is nobody's business any more: the lease was lost."""
+        verdict = await self._judge()
+        if self._switch.reason is StopReason.LEASE_LOST:
+            return None
+        self._spool.end_output()
+        await self._say(verdict.message, is_error=verdict.failure_class is not None)
+        return verdict
+
+    async def clean_up(self) -> None:
+        """Remove the work tree; call it when the verdict is safely on disk."""
+        path = self._tools.places.data.worktree(self._order.execution_id)
+        repository = self._order.payload.repository
+        mirror = self._tools.places.data.mirror(repository.id) if repository else None
+        try:
+            await remove_workspace(path, mirror)
+        except OSError as error:
+            # Found by `agentvine doctor`, and removed at the worker's next start.
+            log.warning("worktree.not_removed", path=str(path), problem=str(error))
+
+    async def tidy_up(self) -> None:
+        """Keep the mirror in order; for when the server has heard of the outcome."""
+        repository = self._order.payload.repository
+        if repository is None:
+            return
+        mirror = self._tools.places.data.mirror(repository.id)
+        try:
+            if mirror.exists():
+                await tidy_mirror(self._tools.git, mirror)
+        except (GitError, OSError) as error:
+            # It is only slower for that, and tried again after the next run.
+            log.warning("mirror.not_tidied", mirror=str(mirror), problem=str(error))
+
+    async def _judge(self) -> Verdict:
+        try:
+            change = await self._work()
+        except RunFailed as failed:
+            return await self._failed(failed)
+        except ChangeTooLarge as error:
+            # The same command would make the same change again.
+            return await self._failed(RunFailed(FailureClass.COMMAND_FAILED, error.detail))
+        except AppError as error:
+            log.warning("run.broke", code=error.code, problem=error.detail)
+            return await self._failed(RunFailed(FailureClass.WORKER_ERROR, error.detail))
+        except Exception as error:
+            # The boundary of a job: the worker lives on, and the order is tried again.
+            log.exception("run.crashed")
+            message = f"The worker failed unexpectedly: {type(error).__name__}: {error}"
+            return await self._failed(RunFailed(FailureClass.WORKER_ERROR, message))
+        if self._switch.reason is StopReason.CANCELLED:
+            return await self._failed(RunFailed(*_STOPPED[StopReason.CANCELLED]))
+        message = "Nothing was changed." if change is None else _summary(change)
+        return Verdict(failure=None, message=message, report=self._report(change))
+
+    async def _work(self) -> ChangeReport | None:
+        self._folder.note_start()
+        workspace = await self._prepare()
+        await self._run_command(workspace)
+        self._found.head = await self._unless_stopped(workspace.commit(self._commit_message()))
+        if self._found.head is not None:
+            await self._test()
+        self._enter(ExecutionPhase.REPORTING)
+        return await self._describe(is_partial=False)
+
+    async def _prepare(self) -> Workspace:
+        self._enter(ExecutionPhase.PREPARING)
+        payload = self._order.payload
+        if payload.repository is not None:
+            await self._say(f"Getting {payload.repository.name} ready.")
+        started = time.monotonic()
+        preparing = prepare_workspace(self._tools.git, self._tools.places.data, self._order)
+        try:
+            workspace = await self._unless_stopped(preparing)
+        except GitError as error:
+            raise RunFailed(_class_of(error), error.detail) from error
+        self._found.workspace = workspace
+        self._found.metrics["prepare_seconds"] = round(time.monotonic() - started, 3)
+        if workspace.mirror is not None:
+            self._folder.note_workspace(
+                base_commit=workspace.base_commit,
+                branch=workspace.branch,
+                target_branch=workspace.target_branch,
+            )
+            await self._say(
+                f"Working on {workspace.branch}, from {workspace.target_branch} at "
+                f"{workspace.base_commit[:12]}."
+            )
+        return workspace
+
+    async def _run_command(self, workspace: Workspace) -> None:
+        self._enter(ExecutionPhase.RUNNING)
+        payload = self._order.payload
+        if payload.command:
+            await self._say(f"Running: {payload.command}")
+        tail = TailSink(self._spool, max_characters=4 * _MAX_LAST_WORDS)
+        context = self._context(workspace, tail, payload.timeout_seconds, payload.watch)
+        try:
+            outcome = await self._tools.runtimes.get(payload.runtime).run(context)
+        except SandboxUnavailable as error:
+            raise RunFailed(FailureClass.SANDBOX_UNAVAILABLE, error.detail) from error
+        except RuntimeUnknown as error:
+            raise RunFailed(FailureClass.RUNTIME_UNAVAILABLE, error.detail) from error
+        except Invalid as error:
+            raise RunFailed(FailureClass.ORDER_INVALID, error.detail) from error
+        self._found.outcome = outcome
+        self._found.metrics |= outcome.metrics
+        self._raise_if_stopped()
+        if outcome.failure is not None:
+            raise RunFailed.by_runtime(outcome.failure)
+        if not outcome.is_success:
+            raise RunFailed(FailureClass.COMMAND_FAILED, outcome.message + _last_words(tail.text))
+
+    async def _test(self) -> None:
+        workspace, payload = self._found.workspace, self._order.payload
+        assert workspace is not None
+        if not payload.test_command or not payload.test_command.strip():
+            await self._say("There is a change, and no test command: it is not tested.")
+            return
+        self._enter(ExecutionPhase.TESTING)
+        await self._say(f"Testing: {payload.test_command}")
+        context = self._context(
+            workspace,
+            TailSink(self._spool),
+            float(payload.test_timeout_seconds),
+            # Tests may be silent for as long as they like.
+            UNWATCHED,
+        )
+        tests, outcome = await run_tests(context, payload.test_command, self._folder.junit)
+        clean = self._tools.redactor.clean
+        self._found.tests = tests.model_copy(update={"output_tail": clean(tests.output_tail)})
+        self._found.metrics["test_seconds"] = tests.duration_seconds
+        self._raise_if_stopped()
+        if outcome.reason is ExitReason.TIMEOUT:
+            limit = f"{payload.test_timeout_seconds} s"
+            raise RunFailed(
+                FailureClass.TIMEOUT, f"The tests were ended after their time limit of {limit}."
+            )
+        if outcome.failure is not None:
+            raise RunFailed.by_runtime(outcome.failure)
+        if not tests.passed:
+            raise RunFailed(FailureClass.TESTS_FAILED, _test_summary(tests))
+        await self._say(_test_summary(tests))
+
+    async def _failed(self, failed: RunFailed) -> Verdict:
+        """Keep what there is, in the mirror and in the report."""
+        self._enter(ExecutionPhase.REPORTING)
+        change: ChangeReport | None = None
+        message = failed.failure.message
+        try:
+            change = await self._keep_partial_work()
+        except (AppError, OSError) as error:
+            log.warning("run.work_not_kept", problem=str(error))
+            message += f" Its unfinished work could not be kept: {error}"
+        except Exception:
+            # The boundary of a job: the failure itself is still to be reported.
+            log.exception("run.work_not_kept")
+        message = self._tools.redactor.clean(message)[:_MAX_MESSAGE]
+        return Verdict(failure=failed.failure, message=message, report=self._report(change))
+
+    async def _keep_partial_work(self) -> ChangeReport | None:
+        workspace = self._found.workspace
+        if workspace is None or workspace.mirror is None:
+            return None
+        if self._found.head is None:
+            self._found.head = await workspace.rescue(self._commit_message())
+        return await self._describe(is_partial=True)
+
+    async def _describe(self, *, is_partial: bool) -> ChangeReport | None:
+        workspace, head = self._found.workspace, self._found.head
+        if workspace is None or head is None:
+            return None
+        return await describe_change(workspace, head, self._folder.bundle, is_partial=is_partial)
+
+    def _report(self, change: ChangeReport | None) -> ExecutionReport:
+        found, outcome = self._found, self._found.outcome
+        metrics = {**found.metrics, "changed": change is not None}
+        if self._spool.dropped_count:
+            metrics["log_lines_dropped"] = self._spool.dropped_count
+        return ExecutionReport(
+            exit_code=outcome.exit_code if outcome else None,
+            duration_seconds=round(outcome.duration_seconds, 3) if outcome else 0.0,
+            peak_memory_bytes=outcome.peak_memory_bytes if outcome else None,
+            metrics=metrics,
+            tests=found.tests,
+            change=change,
+        )
+
+    def _context(
+        self, workspace: Workspace, output: TailSink, seconds: float, watch: RunWatch
+    ) -> RunContext:
+        return RunContext(
+            run_id=str(self._order.execution_id),
+            execution_id=str(self._order.execution_id),
+            worktree=workspace.path,
+            payload=self._order.payload,
+            output=output,
+            stop=self._switch.event,
+            timeout_seconds=seconds,
+            # The program must be gone before the server may hand the order on.
+            grace_seconds=min(
+                self._tools.config.grace_seconds, safety_margin(self._order.lease_seconds) / 2
+            ),
+            journal=LeaseJournal(self._tools.journal, self._lease),
+            containment=self._tools.isolation.containment,
+            limits=tightest(self._tools.config.limits, self._order.payload.limits),
+            watch=watch,
+            pause=self._switch.pause,
+            sandbox=self._sandbox(workspace),
+        )
+
+    def _sandbox(self, workspace: Workspace) -> Sandbox | None:
+        mirror = workspace.mirror
+        places = SandboxPlaces(
+            workspace.path,
+            readable=(mirror,) if mirror is not None else (),
+            writable=(self._folder.shared,),
+        )
+        try:
+            return self._tools.isolation.sandbox_for(self._order.payload, places)
+        except SandboxUnavailable as error:
+            raise RunFailed(FailureClass.SANDBOX_UNAVAILABLE, error.detail) from error
+
+    def _enter(self, phase: ExecutionPhase) -> None:
+        self._lease.phase = phase
+        log.debug("run.advanced", phase=phase.value)
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for our own work, but not longer than until the run is to stop."""
+        task = asyncio.ensure_future(work)
+        stopping = asyncio.ensure_future(self._switch.event.wait())
+        try:
+            await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                task.cancel()
+                await asyncio.wait([task])
+                self._raise_if_stopped()
+            return task.result()
+        finally:
+            stopping.cancel()
+
+    def _raise_if_stopped(self) -> None:
+        if self._switch.reason is not None:
+            raise RunFailed(*_STOPPED[self._switch.reason])
+
+    async def _say(self, text: str, *, is_error: bool = False) -> None:
+        level = LogLevel.ERROR if is_error else LogLevel.INFO
+        await self._spool.write("system", text, level=level)
+
+    def _commit_message(self) -> str:
+        payload = self._order.payload
+        return f"{payload.title}\n\nTask: {payload.task_ref}\nExecution: {self._order.execution_id}"
+
+
+def _class_of(error: GitError) -> FailureClass:
+    match error:
+        case RefNotFound():
+            return FailureClass.BRANCH_NOT_FOUND
+        case RefNameInvalid() | RepositoryUrlInvalid():
+            return FailureClass.ORDER_INVALID
+        case GitNotFound() | GitTooOld():
+            return FailureClass.WORKER_ERROR
+        case _:
+            return FailureClass.REPOSITORY_UNAVAILABLE
+
+
+def _summary(change: ChangeReport) -> str:
+    count = len(change.files)
+    added = sum(file.added_lines for file in change.files)
+    removed = sum(file.removed_lines for file in change.files)
+    return f"Changed {count} file{'' if count == 1 else 's'}, +{added} -{removed} lines."
+
+
+def _test_summary(tests: TestReport) -> str:
+    if tests.total is None:
+        return f"The tests {'passed' if tests.passed else 'failed'} (exit {tests.exit_code})."
+    if tests.passed:
+        return f"The tests passed: {tests.total} run, {tests.skipped} skipped."
+    if not tests.failures and not tests.errors:
+        return f"No test failed, but the test command ended with exit code {tests.exit_code}."
+    names = ", ".join(case.name for case in tests.failed_cases[:5])
+    return (
+        f"The tests failed: {tests.failures} failed and {tests.errors} broke "
+        f"of {tests.total} ({names})."
+    )
+
+
+def _last_words(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return f" It last said: {lines[-1].strip()[:_MAX_LAST_WORDS]}" if lines else ""

@@ -1,0 +1,83 @@
+"""Introducing the worker to the server, and what it can do."""
+
+import os
+import socket
+import uuid
+from collections.abc import Iterable
+from importlib.metadata import version
+
+import structlog
+
+from agentvine.client import Client
+from agentvine.kit.errors import Invalid
+from agentvine.protocol.workers import WorkerRegisterIn
+from agentvine.runtimes.registry import RuntimeRegistry
+from agentvine.worker.config import WorkerConfig
+from agentvine.worker.heartbeat import Identity
+from agentvine.worker.isolation import Isolation
+
+log = structlog.get_logger(__name__)
+
+_TOLD_SINCE = 1
+"""The minor version of the protocol in which a worker says how it holds its runs."""
+
+
+class RuntimeNotUsable(Invalid):
+    """A runtime that this worker shall offer does not work here."""
+
+    code = "runtime_not_usable"
+
+
+async def usable_runtimes(config: WorkerConfig, registry: RuntimeRegistry) -> list[str]:
+    """The runtimes to offer: those asked for, or all that work here.
+
+    Raises:
+        RuntimeNotUsable: One that was asked for does not work here, or none does.
+        RuntimeUnknown: One that was asked for does not exist.
+    """
+    found = [await registry.get(name).detect() for name in config.runtimes or registry.names]
+    problems = [f"{info.name}: {info.problem}" for info in found if not info.is_available]
+    if problems and (config.runtimes or len(problems) == len(found)):
+        raise RuntimeNotUsable("Not usable on this machine: " + "; ".join(problems))
+    return [info.name for info in found if info.is_available]
+
+
+async def register(
+    client: Client,
+    config: WorkerConfig,
+    *,
+    session_id: uuid.UUID,
+    runtimes: list[str],
+    held: Iterable[uuid.UUID],
+    isolation: Isolation,
+) -> Identity:
+    """Introduce this process; what the worker held otherwise goes back to the queue."""
+    message = WorkerRegisterIn(
+        name=config.name,
+        session_id=session_id,
+        version=version("agentvine"),
+        hostname=socket.gethostname(),
+        pid=os.getpid(),
+        accepts=list(config.accepts),
+        runtimes=runtimes,
+        queues=list(config.queues),
+        capabilities=dict(config.capabilities),
+        max_concurrent_tasks=config.concurrency,
+        held=list(held),
+    )
+    told = message.model_copy(update={"isolation": isolation.told})
+    try:
+        answer = await client.workers.register(told)
+    except Invalid:
+        if client.server_minor >= _TOLD_SINCE:
+            raise
+        # An older server refuses what it does not know; which it is, its answer tells.
+        answer = await client.workers.register(message)
+    log.info("worker.registered", worker_id=str(answer.worker_id), released=answer.released)
+    return Identity(
+        worker_id=answer.worker_id,
+        session_id=session_id,
+        lease_seconds=answer.lease_seconds,
+        heartbeat_seconds=answer.heartbeat_seconds,
+        long_poll_seconds=answer.long_poll_seconds,
+    )

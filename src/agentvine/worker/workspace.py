@@ -1,0 +1,130 @@
+"""Where a run works: a fresh work tree on the task's branch, and what becomes of it."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentvine.git.changes import commit_all, head_commit, rescue_uncommitted
+from agentvine.git.errors import RefNotFound, WorktreeExists
+from agentvine.git.inspection import inspect_repository
+from agentvine.git.mirrors import ensure_mirror, resolve_source_branch
+from agentvine.git.names import rescue_ref
+from agentvine.git.refs import set_ref
+from agentvine.git.runner import Git
+from agentvine.git.worktrees import Worktree, add_worktree, find_worktree, remove_worktree
+from agentvine.kit.ids import short_id
+from agentvine.protocol.queue import ClaimedOrder, RepositorySource
+from agentvine.worker.places import DataPlaces
+
+BUILD_PRODUCTS = (
+    "__pycache__/",
+    "*.py[co]",
+    ".pytest_cache/",
+    ".mypy_cache/",
+    ".ruff_cache/",
+    ".hypothesis/",
+    ".DS_Store",
+)
+"""Never committed as new files, also where no .gitignore names them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """A folder for one run."""
+
+    git: Git
+    path: Path
+    execution_id: str
+    mirror: Path | None = None
+    """None when the task has no repository: then the folder is just an empty one."""
+    base_commit: str = ""
+    branch: str = ""
+    target_branch: str = ""
+
+    @property
+    def worktree(self) -> Worktree:
+        """As the mirror sees it now: the run may have switched branches."""
+        assert self.mirror is not None
+        return find_worktree(self.mirror, self.path)
+
+    @property
+    def rescue_ref(self) -> str:
+        """Where the result is kept in the mirror."""
+        return rescue_ref(self.execution_id)
+
+    async def commit(self, message: str) -> str | None:
+        """Commit all that the run did; its last commit, or None when it changed nothing."""
+        if self.mirror is None:
+            return None
+        await commit_all(self.git, self.worktree, message, exclude=BUILD_PRODUCTS)
+        head = await head_commit(self.git, self.worktree)
+        if head is None or head == self.base_commit:
+            return None
+        await set_ref(self.git, self.mirror, self.rescue_ref, head, reason="result of a run")
+        return head
+
+    async def rescue(self, message: str) -> str | None:
+        """Keep all that is there, finished or not; None when that is nothing new."""
+        if self.mirror is None:
+            return None
+        commit = await rescue_uncommitted(self.git, self.worktree, self.rescue_ref, message=message)
+        return None if commit == self.base_commit else commit
+
+    async def remove(self) -> None:
+        """Remove the folder."""
+        await remove_workspace(self.path, self.mirror)
+
+
+async def remove_workspace(path: Path, mirror: Path | None) -> None:
+    """Remove a run's folder, whatever state it is in."""
+    await remove_worktree(mirror if mirror is not None else path, path)
+
+
+async def prepare_workspace(git: Git, places: DataPlaces, order: ClaimedOrder) -> Workspace:
+    """Bring the mirror up to date, and make a work tree from the target branch.
+
+    Raises:
+        GitError: The repository cannot be reached, has no such branch, or git fails.
+    """
+    path = places.worktree(order.execution_id)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    repository = order.payload.repository
+    if repository is None:
+        await asyncio.to_thread(path.mkdir, exist_ok=True)
+        return Workspace(git=git, path=path, execution_id=str(order.execution_id))
+    mirror = places.mirror(repository.id)
+    source = find_source(repository)
+    await ensure_mirror(git, source, mirror)
+    target = order.payload.target_branch or await _default_branch(git, source)
+    base = await resolve_source_branch(git, mirror, target)
+    branch = order.payload.branch_name or f"agentvine/{order.payload.task_ref.lower()}"
+    try:
+        await add_worktree(git, mirror, path, base=base, branch=branch, replace_branch=True)
+    except WorktreeExists:
+        # Another worker on this machine has not yet let go of an earlier attempt.
+        branch = f"{branch}-{short_id(order.execution_id)}"
+        await add_worktree(git, mirror, path, base=base, branch=branch, replace_branch=True)
+    return Workspace(
+        git=git,
+        path=path,
+        execution_id=str(order.execution_id),
+        mirror=mirror,
+        base_commit=base,
+        branch=branch,
+        target_branch=target,
+    )
+
+
+def find_source(repository: RepositorySource) -> str | Path:
+    """Where this machine gets the repository from: the path when it is here, else the URL."""
+    path = Path(repository.path)
+    if repository.git_url is None or (path.is_absolute() and path.exists()):
+        return repository.path
+    return repository.git_url
+
+
+async def _default_branch(git: Git, source: str | Path) -> str:
+    branch = (await inspect_repository(git, source)).default_branch
+    if branch is None:
+        raise RefNotFound("The repository has no default branch: name the target branch.")
+    return branch

@@ -1,0 +1,24 @@
+"""The benchmarks run, in their shortest form; what they measure here says nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_benchmark_of_our_own_queue_runs_and_writes_its_table(tmp_path: Path):
+    table = tmp_path / "table.md"
+    command = [sys.executable, "-m", "benchmarks.queue", "--only", "ours", "--scale", "0.05"]
+    done = subprocess.run(
+        [*command, "--out", table], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("|") for line in table.read_text().splitlines() if "AgentVine" in line]
+    assert len(rows) == 7
+    assert all(float(row[2].replace(",", "")) > 0 for row in rows)

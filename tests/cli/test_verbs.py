@@ -1,0 +1,244 @@
+"""Every verb of every noun once, as one would guess it; and how each says no."""
+
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Cli
+from tests.support.cli import Done
+from tests.support.repositories import Repo
+
+NOBODY = "01a20c12-3edd-77f1-87b0-000000000000"
+
+
+def said(done: Done, *words: str) -> None:
+    assert done.exit_code == 0, done
+    for word in words:
+        assert word in done.out, done
+
+
+def json_of(cli: Cli, *arguments: str) -> Any:
+    return cli.ok(*arguments, "--json").json
+
+
+def test_a_repository_from_its_registration_to_its_end(cli: Cli, repository: Repo):
+    place, name = str(repository.path), repository.path.name
+
+    said(cli("repo", "register", place, "--test", "true"), "is registered", name)
+    assert cli("repo", "register", place).exit_code == 5
+    assert name in [row["name"] for row in json_of(cli, "repo", "list")]
+    assert json_of(cli, "repo", "show", name)["default_branch"] == "main"
+    said(cli("repo", "show", place), name, "true")
+    said(cli("repo", "edit", name, "--test", "false"), "is changed")
+    assert json_of(cli, "repo", "show", name)["test_command"] == "false"
+    assert cli("repo", "edit", name).exit_code == 2, "nothing is named"
+    assert cli("repo", "delete", name).exit_code == 2, "nobody can be asked"
+    said(cli("repo", "delete", name, "--yes"), "forgotten")
+    assert cli("repo", "show", name).exit_code == 4
+    assert repository.head, "the repository itself is there"
+
+
+def test_a_project_and_who_may_see_it(cli: Cli):
+    said(cli("project", "create", "vineyard", "-d", "Grapes"), "vineyard is created")
+    assert "vineyard" in [row["name"] for row in json_of(cli, "project", "list")]
+    said(cli("project", "edit", "vineyard", "--name", "Cellar"), "Cellar is changed")
+    assert json_of(cli, "project", "show", "cellar")["description"] == "Grapes"
+
+    made = json_of(cli, "user", "create", "vera", "--email", "vera@example.org")
+    assert made["password"]
+    said(cli("project", "members", "add", "Cellar", "vera", "--role", "viewer"), "is a viewer")
+    [member] = json_of(cli, "project", "members", "list", "Cellar")
+    assert (member["username"], member["role"]) == ("vera", "viewer")
+    said(cli("project", "members", "remove", "Cellar", "vera"), "no member")
+    assert json_of(cli, "project", "members", "list", "Cellar") == []
+
+    said(cli("project", "delete", "Cellar", "--yes"), "is deleted")
+    assert cli("project", "show", "Cellar").exit_code == 4
+
+
+def test_users_and_tokens(cli: Cli):
+    said(
+        cli("user", "create", "otto", "--email", "otto@example.org", "--role", "viewer"),
+        "otto is created as viewer",
+        "shown this once",
+    )
+    assert cli("user", "create", "otto", "--email", "o@example.org").exit_code == 5
+    assert "otto" in [row["username"] for row in json_of(cli, "user", "list")]
+    said(cli("user", "edit", "otto", "--role", "developer"), "role")
+    assert json_of(cli, "user", "show", "otto@example.org")["role"] == "developer"
+    said(cli("user", "edit", "otto", "--inactive"), "is changed")
+
+    secret = cli.ok("token", "create", "ci").out.strip()
+    me = json_of(cli, "whoami", "--token", secret)
+    assert me["server"]
+    assert "ci" in [row["name"] for row in json_of(cli, "token", "list")]
+    said(cli("token", "revoke", "ci"), "is revoked")
+    assert cli("whoami", "--token", secret).exit_code == 3
+    assert "ci" not in [row["name"] for row in json_of(cli, "token", "list")]
+    assert "ci" in [row["name"] for row in json_of(cli, "token", "list", "--all")]
+
+
+def test_who_may_not_is_told_so(cli: Cli):
+    narrow = cli.ok("token", "create", "narrow", "--scope", "tasks:read").out.strip()
+
+    refused = cli("user", "create", "x", "--email", "x@example.org", "--token", narrow, "--json")
+
+    assert refused.exit_code == 3
+    assert refused.problem["status"] == 403
+
+
+def test_a_task_from_a_thought_to_its_deletion(cli: Cli, repository: Repo):
+    cli.ok("repo", "register", str(repository.path))
+    where = ("--repo", str(repository.path), "--command", "echo 1 > one.txt")
+    first = json_of(cli, "task", "create", "Think first", *where, "--no-start")
+    second = json_of(cli, "task", "create", "Then act", *where, "--depends-on", first["id"])
+    assert (first["status"], second["status"]) == ("pending", "blocked")
+
+    said(cli("task", "edit", first["id"], "--priority", "high", "--title", "Think"), "priority")
+    assert cli("task", "edit", first["id"]).exit_code == 2
+    said(cli("task", "show", second["id"]), "waits for", "Think")
+    [relation] = json_of(cli, "task", "deps", "list", second["id"])
+    assert relation["depends_on_title"] == "Think"
+    circle = cli("task", "deps", "add", first["id"], second["id"])
+    assert circle.exit_code in (2, 5)
+    assert "T-" in circle.err, "the way round is shown"
+    said(cli("task", "deps", "remove", second["id"], first["id"]), "no longer related")
+    ids = {row["id"] for row in json_of(cli, "task", "list", "--repo", str(repository.path))}
+    assert ids == {first["id"], second["id"]}
+
+    said(cli("task", "cancel", first["id"], "-m", "no need"), "is cancelled: no need")
+    assert cli("task", "cancel", first["id"]).exit_code == 0, "it is what was wanted"
+    said(cli("task", "delete", first["id"], "--yes"), "is deleted")
+    assert cli("task", "show", first["id"]).exit_code == 4
+    cli("task", "cancel", second["id"])
+
+
+def test_what_an_attempt_leaves_to_look_at(cli: Cli, repository: Repo):
+    where = ("--repo", str(repository.path), "--command", "echo spoken; echo 1 > one.txt")
+    done = json_of(cli, "run", "Speak", *where, "--permission", "supervised")
+    task, change = done["id"], done["modification"]["id"]
+
+    said(cli("task", "show", task), "attempt 1", "change")
+    [attempt] = json_of(cli, "execution", "list", "--task", task)
+    assert json_of(cli, "execution", "show", task)["id"] == attempt["id"]
+    said(cli("logs", task), "spoken")
+    assert cli.ok("logs", attempt["id"], "--stream", "stdout", "--tail", "1").out == "spoken\n"
+    [order] = json_of(cli, "order", "list", "--task", task)
+    assert json_of(cli, "order", "show", order["id"])["status"] == "completed"
+    assert isinstance(json_of(cli, "order", "status"), list)
+
+    [listed] = json_of(cli, "modification", "list", "--task", task)
+    assert listed["id"] == change
+    said(cli("modification", "show", task), "one.txt")
+    said(cli("modification", "diff", change), "+1")
+    said(cli("modification", "approve", change, "--no-apply"), "approved")
+    said(cli("modification", "apply", change), "applied")
+    assert repository.show("main", "one.txt") == "1"
+    said(cli("modification", "revert", change, "-m", "second thoughts"), "reverted on main")
+    assert "one.txt" not in repository.files("main")
+    assert cli("modification", "reject", change).exit_code == 5
+
+
+def test_workers_can_be_looked_at(cli: Cli):
+    [worker, *_] = json_of(cli, "worker", "list")
+
+    assert json_of(cli, "worker", "show", worker["name"])["id"] == worker["id"]
+    said(cli("worker", "show", worker["id"]), worker["name"], "command")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("task", "show", NOBODY),
+        ("task", "show", "T-999999"),
+        ("task", "cancel", NOBODY),
+        ("task", "retry", NOBODY),
+        ("task", "start", NOBODY),
+        ("task", "create", "x", "--repo", "nowhere-registered"),
+        ("logs", NOBODY),
+        ("execution", "show", NOBODY),
+        ("order", "show", NOBODY),
+        ("modification", "show", NOBODY),
+        ("approve", NOBODY),
+        ("reject", NOBODY),
+        ("worker", "show", "nobody"),
+        ("worker", "drain", "nobody"),
+        ("worker", "delete", "nobody", "--yes"),
+        ("repo", "show", "nowhere"),
+        ("project", "show", "nowhere"),
+        ("user", "show", "nobody"),
+        ("token", "revoke", "nothing"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_not_there_exits_with_4_and_one_line(cli: Cli, arguments: tuple[str, ...]):
+    done = cli(*arguments)
+
+    assert done.exit_code == 4, done
+    assert done.out == ""
+    assert done.err.count("\n") == 1, done.err
+
+
+def test_what_runs_is_limited_paused_and_stopped(cli: Cli):
+    said(cli("project", "create", "orchard"), "is created")
+    said(cli("queue", "limit", "2", "--project", "orchard"), "at most 2")
+    said(cli("queue", "pause", "--project", "orchard", "-m", "harvest"), "does not begin")
+    [limit] = [row for row in json_of(cli, "queue", "status")["limits"] if row["capacity"] == 2]
+    assert (limit["scope"], limit["pause_reason"]) == ("project", "harvest")
+    said(cli("queue", "status"), "project orchard", "harvest")
+    said(cli("queue", "resume", "--project", "orchard"), "begins again")
+    assert cli("queue", "resume", "--project", "orchard").exit_code == 4
+    said(cli("queue", "limit", "--none", "--project", "orchard"), "has no limit")
+    assert cli("queue", "limit", "--project", "orchard").exit_code == 2
+    assert cli("queue", "pause", "--queue", "q", "--type", "docs").exit_code == 2
+
+    said(cli("queue", "stop", "--yes", "-m", "fire"), "nothing begins any more")
+    said(cli("queue", "status"), "STOPPED", "fire")
+    said(cli("queue", "resume"), "begins again")
+
+
+def test_why_a_task_does_not_run_and_the_dead_are_tried_again(cli: Cli, repository: Repo):
+    place = str(repository.path)
+    cli.ok("repo", "register", place)
+    later = json_of(
+        cli, "task", "create", "Later", "--repo", place, "-c", "true", "--not-before", "+2h",
+        "--expires-in", "1d",
+    )  # fmt: skip
+    said(cli("order", "why", later["id"]), "queued", "not before")
+    why = json_of(cli, "order", "why", later["id"])
+    assert "not_before" in [reason["code"] for reason in why["reasons"]]
+    cli.ok("task", "cancel", later["id"])
+    assert cli("order", "why", NOBODY).exit_code == 4
+    assert cli("order", "why", later["id"], "--json").json["task_status"] == "cancelled"
+    assert cli("order", "retry").exit_code == 2
+    assert cli("order", "dead", "--failure", "no_such").exit_code == 2
+    assert json_of(cli, "order", "retry", NOBODY)["queued"] == 0
+    assert cli("task", "create", "X", "--repo", place, "--not-before", "soon").exit_code == 2
+
+
+def test_a_worker_is_invited(cli: Cli):
+    made = json_of(cli, "worker", "invite", "rack-1", "--type", "docs", "--expires-in", "2h")
+    assert made["token"].startswith("ave_")
+    said(cli("worker", "invitations"), "rack-1", "type:docs")
+    said(cli("worker", "withdraw", made["info"]["id"]), "nobody")
+    assert cli("worker", "withdraw", NOBODY).exit_code == 4
+    assert cli("worker", "revoke", "nobody", "--yes").exit_code == 4
+
+
+def test_budgets_and_what_was_used(cli: Cli):
+    said(cli("budget", "create", "month", "20", "--action", "warn"), "20.00 USD monthly")
+    assert cli("budget", "create", "month", "20").exit_code == 5
+    assert cli("budget", "create", "odd", "1.001").exit_code == 2
+    said(cli("budget", "list"), "month", "everything")
+    said(cli("budget", "show", "month"), "only tells", "80%")
+    assert cli("budget", "edit", "month").exit_code == 2, "nothing is named"
+    said(cli("budget", "edit", "month", "--amount", "$0.50", "--alert-at", "50"), "is changed")
+    changed = json_of(cli, "budget", "show", "month")
+    assert (changed["amount_usd"], changed["alert_threshold"]) == ("0.50", "0.50")
+    assert cli("budget", "delete", "month").exit_code == 2, "nobody can be asked"
+    said(cli("budget", "delete", "month", "--yes"), "limits nothing")
+    assert cli("budget", "show", "month").exit_code == 4
+
+    assert json_of(cli, "usage", "--by", "model")["rows"] == []
+    done = cli.ok("usage", "--by", "model", "--csv", "--since", "2026-01-01")
+    assert done.out.splitlines()[0].startswith("model,label,calls,tokens_in")

@@ -1,0 +1,90 @@
+"""The how-to for a team, and the worker that fits into one file, do what they say."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import Sandbox
+from tests.support.documents import ROOT, Step, Terminal, blocks_of
+from tests.support.repositories import make_repo
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def test_running_it_for_a_team(
+    terminal: Terminal, tmp_path: Path, new_postgres_database: Callable[[str | None], str]
+):
+    database = new_postgres_database(None).replace("+asyncpg", "")
+    repo = make_repo(tmp_path / "site")
+    said = terminal.outputs
+
+    def found(pattern: str, step: str) -> Callable[[], str]:
+        return lambda: re.findall(pattern, said[step])[0]
+
+    # The second server: what one of them hands out is good at the other.
+    url = found(r"serves (\S+?)\.?\n", "--port 8421")
+    token = found(r"avw_\S+", "token create")
+    password = found(r"password (\S+)", "--port 8420")
+    terminal.follow(
+        ROOT / "docs" / "how-to" / "run-for-a-team.md",
+        {
+            "createuser": Step(left_out="makes a role on the reader's own PostgreSQL"),
+            "agentvine db setup": Step(
+                fill={
+                    "postgresql://agentvine:SECRET@db.example.org:5432/agentvine": f"'{database}'"
+                }
+            ),
+            "--port 8420": Step(fill={"8420": "0"}, starts="password (.+)\n"),
+            "--port 8421": Step(fill={"8421": "0"}, starts="serves http"),
+            "agentvine login": Step(fill={"URL": url}, stdin=lambda: f"{password()}\n"),
+            "token create": Step(),
+            "AGENTVINE_TOKEN=TOKEN": Step(
+                fill={
+                    "=URL": lambda: f"={url()}",
+                    "=TOKEN": lambda: f"={token()}",
+                    "agentvine worker": "exec agentvine worker",
+                },
+                starts="worker.registered",
+            ),
+            "repo register": Step(fill={"REPOSITORY": str(repo.path)}),
+            "agentvine db upgrade": Step(),
+            "worker drain": Step(),
+        },
+    )
+
+    assert "ada" in said["agentvine login"]
+    assert "the change waits for approval" in said["repo register"]
+    assert "build-1" in said["repo register"]
+    assert "(newest)" in said["agentvine db upgrade"]
+
+
+def test_the_worker_in_one_file_works_as_the_protocol_says(tmp_path: Path):
+    [program] = blocks_of(ROOT / "docs" / "reference" / "worker-protocol.md", "python")
+    sandbox, repo = Sandbox(tmp_path / "server"), make_repo(tmp_path / "repo")
+    with sandbox.up("--workers", "0"):
+        url = json.loads((sandbox.data_dir / "server.json").read_text())["url"]
+        token = sandbox.run("token", "create", "one-file", "--worker", "--json").json["token"]
+
+        sandbox.run("repo", "register", str(repo.path))
+
+        def work(command: str) -> str:
+            task = ("task", "create", "A job", "--repo", str(repo.path), "--command", command)
+            made = sandbox.run(*task, "--json").json
+            done = subprocess.run(
+                [sys.executable, "-c", program.text],
+                env={"PATH": os.environ["PATH"], "AGENTVINE_SERVER_URL": url,
+                     "AGENTVINE_TOKEN": token},
+                capture_output=True, text=True, timeout=120, check=True,
+            )  # fmt: skip
+            shown = sandbox.run("task", "show", made["id"], "--json").json
+            log = sandbox.run("logs", made["id"]).out
+            return f"{done.stdout.strip()}, {shown['status']}, {log.strip()}"
+
+        assert work("echo hello; pwd > /dev/null") == "completed, completed, hello"
+        assert work("echo no; exit 3") == "failed, failed, no"

@@ -1,0 +1,331 @@
+"""The statements that do it all at once write what the long way writes, or nothing."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import select
+
+from agentvine.config.settings import QueueSettings
+from agentvine.db.base import table_of
+from agentvine.db.session import Database
+from agentvine.domains.executions.models import Execution
+from agentvine.domains.identity.models import AuditEvent, Event
+from agentvine.domains.tasks import dependencies
+from agentvine.domains.tasks.enums import TaskStatus
+from agentvine.domains.tasks.models import Task
+from agentvine.domains.work import limiting
+from agentvine.domains.work.enums import LimitScope, OrderStatus
+from agentvine.domains.work.errors import ClaimStale
+from agentvine.domains.work.models import WorkerAssignment, WorkOrder
+from agentvine.domains.workers import service as worker_service
+from agentvine.domains.workers.models import Worker
+from agentvine.kit.clock import SystemClock
+from agentvine.kit.ids import random_token
+from agentvine.protocol.enums import CapabilityLevel, DependencyType
+from agentvine.protocol.limits import LimitTarget
+from agentvine.protocol.queue import (
+    ClaimedOrder,
+    ClaimIn,
+    CompleteIn,
+    ExecutionReport,
+)
+from agentvine.protocol.tasks import DependencyIn
+from agentvine.reactions.routing import build_reactions
+from tests.support.builders.work import Crew, Hand, make_crew, new_token
+from tests.support.per_file import own_database
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+REPORT = {"exit_code": 0, "duration_seconds": 2.6, "metrics": {"tokens": 12, "note": "über"}}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def crew_database(
+    postgres_template: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> AsyncIterator[Database]:
+    """The database that has statements which change several tables; with reactions."""
+    with own_database("postgres", tmp_path_factory.mktemp("quick"), request) as settings:
+        reactions = build_reactions(QueueSettings())
+        database = await Database.open(settings, SystemClock(), reactions=reactions)
+        yield database
+        await database.close()
+
+
+def message_of(
+    hand: Hand, slots: int = 1, token: str | None = None, number: int | None = None
+) -> ClaimIn:
+    return ClaimIn(
+        worker_id=hand.worker_id,
+        session_id=hand.session_id,
+        claim_token=token or random_token(24),
+        slots=slots,
+        number=number,
+    )
+
+
+async def by_shortcut(
+    hand: Hand, slots: int = 1, token: str | None = None, number: int | None = None
+) -> list[Any] | None:
+    """What the statement alone grants; None where it leaves the claim to the long way."""
+    message = message_of(hand, slots, token, number)
+    await hand._introduce(message)
+    result = await hand.crew.shortcuts.claim(hand.actor, message)
+    return None if result is None else result.granted
+
+
+@pytest.mark.promise("P2")
+async def test_the_number_of_a_claim_is_remembered_when_it_got_orders(crew_database: Database):
+    crew = await make_crew(crew_database)
+    worker = await crew.worker()
+    assert await by_shortcut(worker, number=1) == []
+    await crew.enqueue_many(3)
+    assert len(await by_shortcut(worker, number=1) or []) == 1
+    # Whether it is stale, or asks for the same orders again, is for the long way to say.
+    assert await by_shortcut(worker, number=1) is None
+    with pytest.raises(ClaimStale):
+        await worker.claim(number=1)
+    assert len(await by_shortcut(worker, number=2) or []) == 1
+    await worker.restart()
+    assert len(await by_shortcut(worker, number=1) or []) == 1
+
+
+async def completed_by_shortcut(hand: Hand, *orders: ClaimedOrder, **report: Any) -> set[uuid.UUID]:
+    messages = [
+        CompleteIn(order_id=o.order_id, fence=o.fence, report=ExecutionReport(**report))
+        for o in orders
+    ]
+    return set(await hand.crew.shortcuts.complete(hand.actor, messages))
+
+
+async def test_both_ways_write_the_same_rows(crew_database: Database):
+    lives = [await life(crew_database, takes_shortcuts=quick) for quick in (True, False)]
+
+    quick, long = lives
+    assert quick.keys() == long.keys()
+    for table in quick:
+        assert quick[table] == long[table], table
+
+
+async def life(database: Database, *, takes_shortcuts: bool) -> dict[str, list[dict[str, Any]]]:
+    """Three orders claimed and completed; every row of them, without what is unique by nature."""
+    crew = await make_crew(database)
+    crew.takes_shortcuts = takes_shortcuts
+    orders = [await crew.enqueue(title=f"Task {number}") for number in range(3)]
+    worker = await crew.worker(name=f"w{takes_shortcuts}", max_concurrent_tasks=5)
+    for order in await worker.claim(2):
+        await worker.complete(order, **REPORT)
+    await worker.claim_one()
+    return await rows_of(crew, orders, worker)
+
+
+async def rows_of(
+    crew: Crew, orders: Sequence[uuid.UUID], worker: Hand
+) -> dict[str, list[dict[str, Any]]]:
+    tasks = [(await crew.task_of(order)).id for order in orders]
+    executions = [e.id for order in orders for e in await crew.executions_of(order)]
+    names = {str(order): f"order {n}" for n, order in enumerate(orders)}
+    names |= {str(task): f"task {n}" for n, task in enumerate(tasks)}
+    names |= {str(execution): f"execution {n}" for n, execution in enumerate(executions)}
+    names |= {
+        str(worker.worker_id): "worker",
+        str(worker.session_id): "session",
+        worker.actor.label: "label",
+        worker.actor.actor_id: "actor",
+        crew.ground.owner.label: "owner's label",
+        crew.ground.owner.actor_id: "owner",
+        str(crew.ground.project_id): "project",
+        str(crew.ground.repository.id): "repository",
+        crew.ground.repository.name: "repository's name",
+        crew.queue_name: "queue",
+    }
+    things = [*map(str, tasks), *map(str, executions), *map(str, orders)]
+    wanted = {
+        WorkOrder: WorkOrder.id.in_(orders),
+        Task: Task.id.in_(tasks),
+        WorkerAssignment: WorkerAssignment.work_order_id.in_(orders),
+        Execution: Execution.work_order_id.in_(orders),
+        Event: Event.entity_id.in_(things),
+        AuditEvent: AuditEvent.entity_id.in_(things),
+    }
+    found: dict[str, list[dict[str, Any]]] = {}
+    async with crew.database.read() as read:
+        for model, condition in wanted.items():
+            table = table_of(model)
+            rows = (await read.execute(select(table).where(condition))).mappings().all()
+            plain = [_plain({**row}, names) for row in rows]
+            found[table.name] = sorted(plain, key=repr)
+    return found
+
+
+_UNIQUE = {
+    *("id", "claim_token", "rank", "number", "conversation_id", "created_by", "payload"),
+    *("repository_url", "request_id"),
+}
+
+
+def _plain(row: Mapping[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    def say(value: Any) -> Any:
+        if isinstance(value, datetime):
+            return "a time"
+        if isinstance(value, dict):
+            return {key: say(each) for key, each in value.items()}
+        return names.get(str(value), value)
+
+    unique = _UNIQUE - ({"payload"} if "entity_id" in row else set())
+    return {key: say(value) for key, value in row.items() if key not in unique}
+
+
+async def test_a_claim_stops_where_the_worker_has_no_room(crew_database: Database):
+    crew = await make_crew(crew_database)
+    await crew.enqueue_many(4)
+    worker = await crew.worker(max_concurrent_tasks=3)
+
+    assert len(await by_shortcut(worker, 2) or ()) == 2
+    assert len(await by_shortcut(worker, 2) or ()) == 1
+    assert await by_shortcut(worker) == []
+
+
+async def test_claims_of_one_worker_at_once_keep_to_its_limit(crew_database: Database):
+    crew = await make_crew(crew_database)
+    await crew.enqueue_many(30)
+    worker = await crew.worker(max_concurrent_tasks=5)
+
+    got = await asyncio.gather(*(worker.claim(2) for _ in range(12)))
+
+    assert len({order.order_id for orders in got for order in orders}) == 5
+    assert sum(map(len, got)) == 5
+
+
+async def test_claims_by_both_ways_at_once_keep_to_a_workers_limit(crew_database: Database):
+    crew = await make_crew(crew_database)
+    plodding = await make_crew(crew_database)
+    plodding.takes_shortcuts = False
+    await crew.enqueue_many(30)
+    worker = await crew.worker(max_concurrent_tasks=5)
+    twin = Hand(plodding, worker.actor, worker.name, {}, worker.worker_id, worker.session_id)
+
+    got = await asyncio.gather(*(who.claim(2) for _ in range(6) for who in (worker, twin)))
+
+    assert sum(map(len, got)) == 5
+
+
+async def test_an_order_is_granted_to_one_of_many(crew_database: Database):
+    crew = await make_crew(crew_database)
+    orders = await crew.enqueue_many(20)
+    workers = [await crew.worker(max_concurrent_tasks=4) for _ in range(8)]
+
+    got = await asyncio.gather(*(worker.claim(4) for worker in workers))
+
+    granted = [order.order_id for each in got for order in each]
+    assert len(granted) == len(set(granted)) <= len(orders)
+    assert {order.fence for each in got for order in each} == {1}
+
+
+async def test_the_same_token_goes_the_long_way_and_gets_the_same(crew_database: Database):
+    crew = await make_crew(crew_database)
+    await crew.enqueue_many(2)
+    worker = await crew.worker()
+    token = random_token(24)
+    first = await worker.claim(token=token)
+
+    assert await by_shortcut(worker, token=token) is None
+    again = await worker.claim(token=token)
+    assert [order.order_id for order in again] == [order.order_id for order in first]
+
+
+async def test_what_a_worker_may_not_take_it_does_not_get(crew_database: Database):
+    crew = await make_crew(crew_database)
+    await crew.enqueue(run_capabilities={f"skill {crew.queue_name}": CapabilityLevel.EXPERT})
+    worker = await crew.worker()
+    assert await by_shortcut(worker) == []
+
+    # A set of requirements that was made since: what it can take must be found out anew.
+    message = message_of(worker)
+    await worker._introduce(message)
+    await crew.enqueue(run_capabilities={f"other {crew.queue_name}": CapabilityLevel.BEGINNER})
+    assert await crew.shortcuts.claim(worker.actor, message) is None
+
+
+async def test_a_draining_or_superseded_worker_goes_the_long_way(crew_database: Database):
+    crew = await make_crew(crew_database)
+    await crew.enqueue()
+    worker = await crew.worker()
+    message = message_of(worker)
+    await worker._introduce(message)
+    async with crew_database.transaction() as tx:
+        row = await tx.get_one(Worker, worker.worker_id)
+        await worker_service.set_draining(tx, row, is_draining=True)
+    assert await crew.shortcuts.claim(worker.actor, message) is None
+
+    other = await crew.worker()
+    message = message_of(other)
+    await other._introduce(message)
+    await other.restart()
+    assert await crew.shortcuts.claim(other.actor, message) is None
+    assert await crew.shortcuts.claim(new_token(), message_of(other)) is None
+
+
+async def test_where_there_are_limits_every_claim_goes_the_long_way(crew_database: Database):
+    crew = await make_crew(crew_database)
+    worker = await crew.worker()
+    target = LimitTarget(scope=LimitScope.QUEUE, key=crew.queue_name)
+    async with crew_database.transaction() as tx:
+        await limiting.set_limit(tx, target, 1)
+    await crew.enqueue_many(2)
+    try:
+        assert await by_shortcut(worker) is None
+        order = await worker.claim_one()
+        assert await completed_by_shortcut(worker, order) == set()
+    finally:
+        async with crew_database.transaction() as tx:
+            await limiting.remove_limit(tx, target)
+        async with crew_database.transaction() as tx:
+            for row in await limiting.lock_dormant(tx):
+                await tx.delete(row)
+    await worker.complete(order)
+
+
+async def test_what_is_not_plain_is_left_untouched(crew_database: Database):
+    crew = await make_crew(crew_database)
+    await crew.enqueue_many(6)
+    worker = await crew.worker(max_concurrent_tasks=6)
+    stale, cancelled, awaited, foreign, plain, ended = await worker.claim(6)
+    await crew.cancel_task(cancelled.order_id)
+    other, blocker = await crew.task_of(plain.order_id), await crew.task_of(awaited.order_id)
+    relation = DependencyIn(depends_on=blocker.id, type=DependencyType.RELATED)
+    async with crew.ground.transaction() as tx:
+        await dependencies.add_dependency(tx, crew.ground.owner, other.id, relation)
+    await worker.complete(ended)
+
+    old = stale.model_copy(update={"fence": stale.fence - 1})
+    done = await completed_by_shortcut(worker, old, cancelled, awaited, plain, ended, **REPORT)
+    assert done == {plain.order_id}
+    stranger = await crew.worker()
+    assert await completed_by_shortcut(stranger, foreign) == set()
+
+    for order in (stale, cancelled, awaited, foreign):
+        assert (await crew.order(order.order_id)).status is OrderStatus.CLAIMED
+        (execution,) = await crew.executions_of(order.order_id)
+        assert execution.completed_at is None
+    assert (await worker.complete(awaited)).status is OrderStatus.COMPLETED
+    await worker.complete(cancelled)
+    assert (await crew.task_of(cancelled.order_id)).status is TaskStatus.CANCELLED
+
+
+async def test_values_the_database_refuses_fail_alone(crew_database: Database):
+    crew = await make_crew(crew_database)
+    await crew.enqueue_many(2)
+    worker = await crew.worker()
+    good, bad = await worker.claim(2)
+    messages = [
+        CompleteIn(order_id=o.order_id, fence=o.fence, report=ExecutionReport(exit_code=code))
+        for o, code in ((good, 0), (bad, 2**40))
+    ]
+
+    assert await crew.shortcuts.complete(worker.actor, messages) == {}
+    assert (await crew.order(good.order_id)).status is OrderStatus.CLAIMED

@@ -1,0 +1,391 @@
+"""Every route, asked by everybody who should not be let in, and by somebody who should."""
+
+import base64
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import pytest_asyncio
+from fastapi.routing import APIRoute, iter_route_contexts
+from sqlalchemy import delete
+
+from agentvine.config.settings import DatabaseSettings
+from agentvine.domains.work import limiting
+from agentvine.domains.work.models import Limit
+from agentvine.http.routes import endpoints_of
+from agentvine.protocol.enums import LimitScope
+from agentvine.protocol.limits import LimitTarget
+from agentvine.server.app import API_PREFIX
+from tests.support.api import Api, Caller, running_api
+from tests.support.builders.identity import unique
+from tests.support.repositories import make_repo
+from tests.support.scene import People, Scene, make_people, make_scene
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PUBLIC = "anybody may call it"
+LIST = "a list of projects' rows: everybody sees their own"
+ROW = "a project's row: for its members, and to be changed by those who may"
+ANYBODY = "for every person, whatever their projects; to be changed by those who may change at all"
+OWN = "what is one's own: viewers, too, may change it"
+ADMIN = "for admins"
+WORK = "for workers"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a route declares, whose rows it is about, and a request that is good."""
+
+    permission: str
+    kind: str
+    body: Any = None
+    query: dict[str, str] = field(default_factory=dict[str, str])
+
+
+NOBODY = "00000000-0000-0000-0000-000000000000"
+SESSION = {"worker_id": "{worker_id}", "session_id": NOBODY}
+REPORT = {"order_id": "{order_id}", "fence": 99}
+
+CASES = {
+    "POST /auth/login": Case("public", PUBLIC, {"username": "nobody", "password": "x"}),
+    "GET /auth/whoami": Case("self:read", ANYBODY),
+    "GET /users": Case("users:read", ANYBODY),
+    "POST /users": Case(
+        "users:admin", ADMIN, {"username": "{unique}", "email": "{unique}@example.org"}
+    ),
+    "GET /users/{user_id}": Case("users:read", ANYBODY),
+    "PATCH /users/{user_id}": Case("users:admin", ADMIN, {"full_name": "Some One"}),
+    "POST /users/me/password": Case(
+        "self:own", OWN, {"current_password": "not it", "new_password": "long enough?"}
+    ),
+    "GET /tokens": Case("tokens:read", ANYBODY),
+    "POST /tokens": Case("tokens:own", OWN, {"name": "mine"}),
+    "DELETE /tokens/{token_id}": Case("tokens:own", OWN),
+    "GET /projects": Case("projects:read", LIST),
+    "POST /projects": Case("projects:write", ANYBODY, {"name": "{unique}"}),
+    "GET /projects/{project_id}": Case("projects:read", ROW),
+    "PATCH /projects/{project_id}": Case("projects:write", ROW, {"description": "new"}),
+    "DELETE /projects/{project_id}": Case("projects:write", ROW),
+    "GET /projects/{project_id}/members": Case("projects:read", ROW),
+    "PUT /projects/{project_id}/members": Case(
+        "projects:write", ROW, {"username": "{username}", "role": "viewer"}
+    ),
+    "DELETE /projects/{project_id}/members/{username}": Case("projects:write", ROW),
+    "GET /repositories": Case("projects:read", LIST),
+    "POST /repositories": Case(
+        "projects:write", ROW, {"location": "{new_repository}", "project_id": "{project_id}"}
+    ),
+    "GET /repositories/{repository_id}": Case("projects:read", ROW),
+    "PATCH /repositories/{repository_id}": Case("projects:write", ROW, {"name": "other"}),
+    "DELETE /repositories/{repository_id}": Case("projects:write", ROW),
+    "GET /tasks": Case("tasks:read", LIST),
+    "POST /tasks": Case(
+        "tasks:write", ROW, {"title": "t", "project_id": "{project_id}", "start": False}
+    ),
+    "GET /tasks/{task_id}": Case("tasks:read", ROW),
+    "PATCH /tasks/{task_id}": Case("tasks:write", ROW, {"title": "another"}),
+    "DELETE /tasks/{task_id}": Case("tasks:write", ROW),
+    "POST /tasks/{task_id}/start": Case("tasks:write", ROW),
+    "POST /tasks/{task_id}/retry": Case("tasks:write", ROW),
+    "POST /tasks/{task_id}/cancel": Case("tasks:write", ROW),
+    "GET /tasks/{task_id}/dependencies": Case("tasks:read", ROW),
+    "POST /tasks/{task_id}/dependencies": Case(
+        "tasks:write", ROW, {"depends_on": "{third_id}", "type": "related"}
+    ),
+    "DELETE /tasks/{task_id}/dependencies/{depends_on}": Case("tasks:write", ROW),
+    "GET /queue/status": Case("queue:read", LIST),
+    "POST /queue/enqueue": Case("queue:write", ROW, {"task_id": "{task_id}"}),
+    "GET /queue/orders": Case("queue:read", LIST),
+    "GET /queue/orders/{order_id}": Case("queue:read", ROW),
+    "POST /queue/enqueue-many": Case("queue:write", ANYBODY, {"items": [{"task_id": NOBODY}]}),
+    "GET /queue/dead": Case("queue:read", ANYBODY),
+    "POST /queue/dead/retry": Case("queue:write", ANYBODY, {}),
+    "GET /queue/orders/{order_id}/why": Case("queue:read", ROW),
+    "GET /tasks/{task_id}/why": Case("queue:read", ROW),
+    "GET /queue/limits": Case("queue:read", ANYBODY),
+    "PUT /queue/limits": Case(
+        "queue:admin", ADMIN, {"scope": "queue", "key": "{unique}", "capacity": 3}
+    ),
+    "DELETE /queue/limits": Case(
+        "queue:admin", ADMIN, query={"scope": "project", "key": "{project_id}"}
+    ),
+    "POST /queue/pause": Case("queue:admin", ADMIN, {"scope": "queue", "key": "{unique}"}),
+    "POST /queue/resume": Case("queue:admin", ADMIN, {"scope": "project", "key": "{project_id}"}),
+    "POST /queue/stop": Case("queue:admin", ADMIN, {"reason": "a drill"}),
+    "POST /projects/{project_id}/pause": Case("queue:write", ROW, {"reason": "a freeze"}),
+    "POST /projects/{project_id}/resume": Case("queue:write", ROW, {}),
+    "GET /workers": Case("workers:read", ANYBODY),
+    "GET /workers/{worker_id}": Case("workers:read", ANYBODY),
+    "POST /workers/enrol": Case(
+        "public",
+        PUBLIC,
+        {
+            "token": "ave_abcdefgh_nonsense",
+            "worker_name": "w",
+            "key_prefix": "avw_abcdefgh",
+            "key_hash": "0" * 64,
+        },
+    ),
+    "GET /workers/invitations": Case("workers:admin", ADMIN),
+    "POST /workers/invitations": Case("workers:admin", ADMIN, {"name": "w"}),
+    "DELETE /workers/invitations/{enrolment_id}": Case("workers:admin", ADMIN),
+    "POST /workers/{worker_id}/revoke": Case("workers:admin", ADMIN),
+    "POST /workers/{worker_id}/drain": Case("workers:admin", ADMIN),
+    "DELETE /workers/{worker_id}": Case("workers:admin", ADMIN),
+    "GET /executions": Case("executions:read", LIST),
+    "GET /executions/{execution_id}": Case("executions:read", ROW),
+    "GET /executions/{execution_id}/logs": Case("executions:read", ROW),
+    "GET /executions/{execution_id}/logs/stream": Case("executions:read", ROW),
+    "GET /executions/{execution_id}/bundle": Case("executions:read", ROW),
+    "GET /modifications": Case("modifications:read", LIST),
+    "GET /modifications/{modification_id}": Case("modifications:read", ROW),
+    "POST /modifications/{modification_id}/approve": Case(
+        "modifications:write", ROW, {"apply": False}
+    ),
+    "POST /modifications/{modification_id}/apply": Case("modifications:write", ROW),
+    "POST /modifications/{modification_id}/reject": Case("modifications:write", ROW),
+    "POST /modifications/{modification_id}/revert": Case("modifications:write", ROW),
+    "GET /budgets": Case("budgets:read", LIST),
+    "POST /budgets": Case(
+        "budgets:write",
+        ROW,
+        {
+            "name": "{unique}",
+            "scope": "project",
+            "project_id": "{project_id}",
+            "amount_usd": "20.00",
+        },
+    ),
+    "GET /budgets/{budget_id}": Case("budgets:read", ROW),
+    "PATCH /budgets/{budget_id}": Case("budgets:write", ROW, {"amount_usd": "30.00"}),
+    "DELETE /budgets/{budget_id}": Case("budgets:write", ROW),
+    "GET /usage": Case("usage:read", ANYBODY),
+    "GET /usage/calls": Case("usage:read", LIST),
+    "POST /executions/{execution_id}/usage": Case(
+        "work",
+        WORK,
+        REPORT | {"calls": [{"request_id": "1", "model": "m", "tokens_in": 1, "tokens_out": 1}]},
+    ),
+    "POST /workers/register": Case("work", WORK, {"name": "{unique}", "session_id": NOBODY}),
+    "POST /queue/claim": Case("work", WORK, SESSION | {"claim_token": "0123456789abcdef"}),
+    "POST /queue/heartbeat": Case("work", WORK, SESSION),
+    "POST /queue/listen": Case("work", WORK, SESSION),
+    "POST /queue/complete": Case("work", WORK, REPORT | {"report": {}}),
+    "POST /queue/fail": Case(
+        "work", WORK, REPORT | {"failure_class": "worker_error", "message": ""}
+    ),
+    "POST /queue/release": Case("work", WORK, REPORT),
+    "POST /queue/report-many": Case("work", WORK, {"reports": [{"release": REPORT}]}),
+    "POST /executions/{execution_id}/logs": Case(
+        "work", WORK, REPORT | {"stream": "stdout", "first_seq": 1, "lines": []}
+    ),
+    "PUT /executions/{execution_id}/bundle": Case(
+        "work", WORK, query={"order_id": "{order_id}", "fence": "99", "sha256": "0" * 64}
+    ),
+}
+OUTSIDE_THE_API = {"GET /health": "public", "GET /ready": "public"}
+NOT_OURS = {"/docs", "/docs/oauth2-redirect", "/openapi.json"}
+"""What FastAPI adds to explain the API; it shows nobody's rows."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A server with people and rows."""
+
+    api: Api
+    people: People
+    scene: Scene
+    """For requests that change nothing."""
+    repository: Path
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stage(
+    shared_settings: DatabaseSettings, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Stage]:
+    folder = tmp_path_factory.mktemp("stage")
+    repository = make_repo(folder / "repositories" / "one").path
+    roots = (folder / "repositories",)
+    async with running_api(shared_settings, folder / "data", repository_roots=roots) as api:
+        people = await make_people(api)
+        yield Stage(api, people, await make_scene(api, people), repository)
+
+
+async def test_every_route_is_in_this_table_with_what_it_declares(stage: Stage):
+    declared = {
+        f"{endpoint.method} {endpoint.path.removeprefix(API_PREFIX)}": endpoint.permission
+        for endpoint in endpoints_of(stage.api.app)
+    }
+    others = {
+        str(context.path)
+        for context in iter_route_contexts(stage.api.app.routes)
+        if not isinstance(context.original_route, APIRoute)
+    }
+
+    assert declared == {name: case.permission for name, case in CASES.items()} | OUTSIDE_THE_API
+    assert others == NOT_OURS
+
+
+@dataclass(frozen=True)
+class Request:
+    """One good request, to be made by everybody."""
+
+    method: str
+    path: str
+    options: dict[str, Any]
+
+    @property
+    def is_safe(self) -> bool:
+        return self.method == "GET"
+
+    async def by(self, caller: Caller, **headers: str) -> httpx2.Response:
+        """The answer to one caller."""
+        return await caller.call(self.method, self.path, headers=headers, **self.options)
+
+    async def refused(self, caller: Caller, *statuses: int, **headers: str) -> str:
+        """The code of the problem with which this caller is sent away."""
+        response = await self.by(caller, **headers)
+        assert response.status_code in statuses, f"{response.status_code}: {response.text}"
+        assert response.headers["content-type"] == "application/problem+json"
+        return response.json()["code"]
+
+    async def let_in(self, caller: Caller) -> httpx2.Response:
+        """The answer to a caller who may: a success, or a refusal by the row's own state."""
+        response = await self.by(caller)
+        assert response.is_success or response.status_code in {409, 422}, response.text
+        assert response.is_success or not self.is_safe, response.text
+        return response
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def request_for(stage: Stage, name: str) -> Request:
+    """The request of a line of the table, about rows that it may change."""
+    method, path = name.split(" ")
+    case = CASES[name]
+    await go_on(stage.api)
+    people = stage.people
+    if name == REVOKES_A_WORKER:
+        people = replace(people, worker=await stage.api.worker(unique("token")))
+    scene = stage.scene if method == "GET" else await make_scene(stage.api, people)
+    if name in WANT_A_LIMIT:
+        await limit_and_pause(stage.api, scene.names["project_id"])
+    scene.names["new_repository"] = str(stage.repository)
+    if "{depends_on}" in path:
+        path = path.replace("{task_id}", "{other_id}").replace("{depends_on}", "{task_id}")
+    options: dict[str, Any] = {"params": scene.fill(case.query)}
+    if case.body is not None:
+        options["json"] = scene.fill(case.body)
+    return Request(method, scene.fill(path), options)
+
+
+REVOKES_A_WORKER = "POST /workers/{worker_id}/revoke"
+WANT_A_LIMIT = {
+    "DELETE /queue/limits",
+    "POST /queue/resume",
+    "POST /projects/{project_id}/resume",
+}
+
+
+async def go_on(api: Api) -> None:
+    """Let work begin again where the test before has stopped everything."""
+    async with api.database.transaction() as tx:
+        await tx.execute(delete(Limit).where(Limit.scope == LimitScope.FLEET))
+
+
+async def limit_and_pause(api: Api, project_id: str) -> None:
+    target = LimitTarget(scope=LimitScope.PROJECT, key=project_id)
+    async with api.database.transaction() as tx:
+        await limiting.set_limit(tx, target, 5)
+        await limiting.pause(tx, target, "a freeze")
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_a_route_lets_in_whom_it_is_for_and_nobody_else(
+    stage: Stage, name: str, request_for: Request
+):
+    people, kind = stage.people, CASES[name].kind
+    if kind is PUBLIC:
+        assert (await request_for.by(people.stranger)).status_code == 401  # a wrong password
+        return
+
+    await check_strangers(people, request_for)
+    if kind is WORK:
+        for person in (people.admin, people.owner, people.viewer):
+            assert await request_for.refused(person, 403) == "scope_missing"
+        answer = await request_for.by(people.worker)
+        assert answer.status_code not in {401, 403}, answer.text
+        return
+    assert await request_for.refused(people.worker, 403) == "scope_missing"
+    await CHECKS[kind](people, request_for)
+
+
+async def check_strangers(people: People, request: Request) -> None:
+    name = people.owner.actor.username
+    password = base64.b64encode(f"{name}:whatever".encode()).decode()
+
+    assert await request.refused(people.stranger, 401) == "unauthenticated"
+    for header in (f"Basic {password}", "Bearer", "Bearer  ", "", "Token abc"):
+        code = await request.refused(people.stranger, 401, Authorization=header)
+        assert code == "unauthenticated", header
+    code = await request.refused(people.stranger, 401, Authorization="Bearer avu_abcdefgh_nonsense")
+    assert code == "token_invalid"
+
+
+async def check_list(people: People, request: Request) -> None:
+    nothing = await request.let_in(people.outsider)
+    assert (nothing.json() if isinstance(nothing.json(), list) else nothing.json()["items"]) == []
+    for member in (people.viewer, people.reader, people.owner, people.admin):
+        answer = await request.let_in(member)
+        if request.path != "/queue/status":  # its orders are done
+            assert answer.json()["items"], member.actor
+
+
+async def check_row(people: People, request: Request) -> None:
+    await request.refused(people.outsider, 404)
+    for member in (people.viewer, people.reader):
+        if request.is_safe:
+            await request.let_in(member)
+        else:
+            assert await request.refused(member, 403) in {"role_too_low", "project_read_only"}
+    await request.let_in(people.owner)
+
+
+async def check_anybody(people: People, request: Request) -> None:
+    for person in (people.owner, people.reader, people.admin):
+        await request.let_in(person)
+    if request.is_safe:
+        await request.let_in(people.viewer)
+        await request.let_in(people.outsider)
+    else:
+        assert await request.refused(people.viewer, 403) == "role_too_low"
+
+
+async def check_own(people: People, request: Request) -> None:
+    if "password" in request.path:
+        for person in (people.owner, people.viewer):
+            assert await request.refused(person, 401) == "credentials_wrong"
+    elif request.method == "DELETE":
+        await request.refused(people.outsider, 404)
+        await request.refused(people.viewer, 404)
+        await request.let_in(people.owner)
+    else:
+        for person in (people.outsider, people.owner, people.viewer):
+            await request.let_in(person)
+
+
+async def check_admin(people: People, request: Request) -> None:
+    for person in (people.outsider, people.owner, people.viewer):
+        assert await request.refused(person, 403) == "role_too_low"
+    await request.let_in(people.admin)
+
+
+CHECKS = {
+    LIST: check_list,
+    ROW: check_row,
+    ANYBODY: check_anybody,
+    OWN: check_own,
+    ADMIN: check_admin,
+}

@@ -1,0 +1,121 @@
+"""A worker of an earlier minor version keeps working with this server, and the reverse.
+
+``AGENTVINE_RECORD_PROTOCOL=1`` records today's messages where the folder of today's version has
+none yet; what is recorded is never changed.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from agentvine.kit.ids import new_id
+from agentvine.protocol.base import PROTOCOL_VERSION
+from agentvine.protocol.executions import BundleOut, LogBatchOut
+from agentvine.protocol.queue import ClaimOut, HeartbeatOut, OrderOutcome
+from agentvine.protocol.workers import WorkerRegisteredOut
+from tests.protocol.recording import (
+    FOLDER,
+    Conversation,
+    read_recorded,
+    todays_life,
+    write_recorded,
+)
+from tests.support.api import Api
+from tests.support.builders.identity import unique
+from tests.support.builders.projects import make_ground
+from tests.support.builders.tasks import make_task
+
+RECORDED = {path.name for path in FOLDER.iterdir() if path.is_dir()}
+VERSIONS = sorted({PROTOCOL_VERSION, *RECORDED})
+ANSWERS: dict[str, type[Any]] = {
+    "register": WorkerRegisteredOut,
+    "claim": ClaimOut,
+    "claim again": ClaimOut,
+    "heartbeat": HeartbeatOut,
+    "logs": LogBatchOut,
+    "bundle": BundleOut,
+    "complete": OrderOutcome,
+    "fail": OrderOutcome,
+    "release": OrderOutcome,
+}
+
+pytestmark = pytest.mark.promise("P26")
+
+
+@pytest.fixture
+async def conversation(api: Api) -> Conversation:
+    ground = await make_ground(api.database)
+    queue = unique("queue")
+    async with ground.transaction() as tx:
+        for _ in range(3):
+            run = {"command": "true", "queue_name": queue}
+            await make_task(tx, ground.owner, ground.repository, run=run)
+    known = {"session_id": str(new_id()), "worker_name": unique("worker"), "queue": queue}
+    return Conversation(await api.worker(unique("token")), known)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_server_of_today_takes_what_an_earlier_worker_says(
+    conversation: Conversation, version: str
+):
+    recorded = read_recorded(version)
+    await conversation.play(recorded)
+    for name, then in recorded.items():
+        now = conversation.exchanges[name]
+        assert now.status == then.status, f"{name}: {now.answer}"
+        assert list(shrunk(then.answer, now.answer)) == [], name
+        if then.status >= 400:
+            assert now.answer["code"] == then.answer["code"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_client_of_today_understands_what_an_earlier_server_answers(version: str):
+    recorded = read_recorded(version)
+    assert set(recorded) == {*ANSWERS, "stale"}
+    for name, model in ANSWERS.items():
+        TypeAdapter(model).validate_json(json.dumps(recorded[name].answer))
+
+
+async def test_todays_messages_are_recorded(conversation: Conversation):
+    version = PROTOCOL_VERSION
+    if os.environ.get("AGENTVINE_RECORD_PROTOCOL") and version not in RECORDED:
+        await conversation.play(todays_life())
+        write_recorded(version, conversation.exchanges)
+    recorded = read_recorded(version)
+    assert recorded, f"nothing is recorded for {version}: AGENTVINE_RECORD_PROTOCOL=1 does it"
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "found"),
+    [
+        ({"a": 1, "b": [{"c": "x"}]}, {"a": 2, "b": [{"c": "y", "d": 1}], "e": None}, []),
+        ({"a": 1}, {}, ["a is gone"]),
+        ({"a": 1}, {"a": "1"}, ["a was int, is str"]),
+        ({"a": "x"}, {"a": None}, ["a was str, is NoneType"]),
+        ({"b": [{"c": 1}]}, {"b": [{}]}, ["b.0.c is gone"]),
+    ],
+)
+def test_an_answer_that_lost_something_is_noticed(then: Any, now: Any, found: list[str]):
+    assert list(shrunk(then, now)) == found
+
+
+def shrunk(then: Any, now: Any, where: str = "") -> Iterator[str]:
+    """What an earlier reader would miss in an answer of today."""
+    if then is None:
+        return
+    if isinstance(then, dict) and isinstance(now, dict):
+        for name, value in then.items():
+            place = f"{where}.{name}" if where else name
+            if name not in now:
+                yield f"{place} is gone"
+            else:
+                yield from shrunk(value, now[name], place)
+    elif isinstance(then, list) and isinstance(now, list):
+        for number, (before, after) in enumerate(zip(then, now, strict=False)):
+            yield from shrunk(before, after, f"{where}.{number}")
+    elif {type(then), type(now)} != {int, float} and type(then) is not type(now):
+        yield f"{where} was {type(then).__name__}, is {type(now).__name__}"

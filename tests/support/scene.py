@@ -1,0 +1,166 @@
+"""One row of every kind that people can ask for, and people who may and may not see them."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from agentvine.domains.projects import service as projects
+from agentvine.domains.tasks import dependencies
+from agentvine.kit.ids import new_id
+from agentvine.protocol.enums import DependencyType, UserRole
+from agentvine.protocol.projects import MemberIn
+from agentvine.protocol.tasks import DependencyIn
+from tests.support.api import Api, Caller
+from tests.support.builders.identity import make_user, unique
+from tests.support.builders.projects import make_project, make_repository
+from tests.support.builders.tasks import make_task
+
+_BUNDLE = (
+    b"# v2 git bundle\n" + b"2" * 40 + b" refs/heads/agentvine/t-1\n\nPACK"  # nobody unpacks it
+)
+
+
+@dataclass(frozen=True)
+class People:
+    """Everybody who may come to a project, or may not."""
+
+    owner: Caller
+    outsider: Caller
+    """A developer who is no member."""
+    viewer: Caller
+    """A member whose role, over all projects, is to look."""
+    reader: Caller
+    """A developer who is a member only to look."""
+    admin: Caller
+    stranger: Caller
+    worker: Caller
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The rows of one project in use, by the names that the routes' paths have for their ids."""
+
+    names: dict[str, str]
+
+    def fill(self, template: Any) -> Any:
+        """The template with ``{project_id}`` and the like replaced by the scene's own."""
+        if isinstance(template, str):
+            return template.format(**self.names) if "{" in template else template
+        if isinstance(template, dict):
+            return {key: self.fill(value) for key, value in template.items()}
+        return template
+
+
+async def make_people(api: Api) -> People:
+    """One of each kind."""
+    return People(
+        owner=await api.person(unique("owner")),
+        outsider=await api.person(unique("outsider")),
+        viewer=await api.person(unique("viewer"), UserRole.VIEWER),
+        reader=await api.person(unique("reader")),
+        admin=await api.person(unique("admin"), UserRole.ADMIN),
+        stranger=await api.anonymous(),
+        worker=await api.worker(unique("token")),
+    )
+
+
+async def make_scene(api: Api, people: People) -> Scene:
+    """A project with a repository, members, and a task whose change waits for approval."""
+    owner = people.owner.actor
+    async with api.database.transaction(owner) as tx:
+        project = await make_project(tx, owner)
+        repository = await make_repository(tx, owner, project)
+        queue = unique("queue")
+        task = await make_task(tx, owner, repository, run={"command": "true", "queue_name": queue})
+        other = await make_task(tx, owner, repository, start=False)
+        third = await make_task(tx, owner, repository, start=False)
+        fellow = await make_user(tx, unique("fellow"))
+        related = DependencyIn(depends_on=task.id, type=DependencyType.RELATED)
+        await dependencies.add_dependency(tx, owner, other.id, related)
+        for username, role in (
+            (people.viewer.actor.username, "developer"),
+            (people.reader.actor.username, "viewer"),
+            (fellow.username, "developer"),
+        ):
+            await projects.set_member(tx, project, MemberIn(username=username, role=role))
+    held = await _run(api, people.worker, queue)
+    budget = await people.owner.post(
+        "/budgets",
+        {
+            "name": unique("budget"),
+            "scope": "project",
+            "project_id": str(project.id),
+            "amount_usd": "10.00",
+        },
+    )
+    changes = await people.owner.get("/modifications", params={"task_id": str(task.id)})
+    token = await people.owner.post("/tokens", {"name": "one to revoke"})
+    invitation = await people.admin.post("/workers/invitations", {"name": "one to withdraw"})
+    return Scene(
+        {
+            "project_id": str(project.id),
+            "repository_id": str(repository.id),
+            "task_id": str(task.id),
+            "other_id": str(other.id),
+            "third_id": str(third.id),
+            "username": fellow.username,
+            "user_id": str(fellow.id),
+            "budget_id": budget["id"],
+            "order_id": held["order_id"],
+            "execution_id": held["execution_id"],
+            "modification_id": changes["items"][0]["id"],
+            "token_id": token["info"]["id"],
+            "enrolment_id": invitation["info"]["id"],
+            "worker_id": held["worker_id"],
+            "unique": unique("thing"),
+        }
+    )
+
+
+async def _run(api: Api, worker: Caller, queue: str) -> dict[str, str]:
+    """Let a worker take the queue's one order, and report a change."""
+    session = str(new_id())
+    me = await worker.post(
+        "/workers/register",
+        {
+            "name": unique("worker"),
+            "session_id": session,
+            "runtimes": ["command"],
+            "queues": [queue],
+        },
+    )
+    who = {"worker_id": me["worker_id"], "session_id": session}
+    claimed = await worker.post("/queue/claim", who | {"claim_token": unique("claim" * 4)})
+    order = claimed["orders"][0]
+    claim = (order["order_id"], order["fence"])
+    call = {"request_id": "1", "model": "gpt-5", "tokens_in": 1000, "tokens_out": 100}
+    await worker.post(
+        f"/executions/{order['execution_id']}/usage",
+        {"order_id": claim[0], "fence": claim[1], "calls": [call]},
+    )
+    digest = hashlib.sha256(_BUNDLE).hexdigest()
+    stored = await worker.call(
+        "PUT",
+        f"/executions/{order['execution_id']}/bundle",
+        params={"order_id": claim[0], "fence": claim[1], "sha256": digest},
+        content=_BUNDLE,
+    )
+    assert stored.is_success, stored.text
+    change = {
+        "base_commit": "1" * 40,
+        "head_commit": "2" * 40,
+        "branch_name": "agentvine/t-1",
+        "target_branch": "main",
+        "files": [{"path": "a.txt", "kind": "added", "added_lines": 1}],
+        "diff": "+a\n",
+        "bundle_sha256": digest,
+    }
+    await worker.post(
+        "/queue/complete",
+        {"order_id": claim[0], "fence": claim[1], "report": {"exit_code": 0, "change": change}},
+    )
+    return {
+        "worker_id": me["worker_id"],
+        "order_id": order["order_id"],
+        "execution_id": order["execution_id"],
+    }
