@@ -71,8 +71,14 @@ async def shared_database(shared_settings: DatabaseSettings) -> AsyncIterator[Da
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared_api(
-    shared_settings: DatabaseSettings, tmp_path_factory: pytest.TempPathFactory
+    shared_kind: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> AsyncIterator[Api]:
-    """The whole application in this process, for all tests of a file."""
-    async with running_api(shared_settings, tmp_path_factory.mktemp("data")) as running:
-        yield running
+    """The whole application in this process, for all tests of a file.
+
+    Over a database of its own: its chores would do the work of tests that call theirs by hand on
+    ``shared_database``.
+    """
+    folder = tmp_path_factory.mktemp("served")
+    with own_database(shared_kind, folder, request) as settings:
+        async with running_api(settings, folder / "data") as running:
+            yield running
