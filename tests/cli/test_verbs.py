@@ -32,6 +32,10 @@ def test_a_repository_from_its_registration_to_its_end(cli: Cli, repository: Rep
     said(cli("repo", "edit", name, "--test", "false"), "is changed")
     assert json_of(cli, "repo", "show", name)["test_command"] == "false"
     assert cli("repo", "edit", name).exit_code == 2, "nothing is named"
+    cli.ok("repo", "edit", name, "--submodules", "empty")
+    cli.ok("repo", "edit", name, "--large-files", "pointers")
+    workspace = json_of(cli, "repo", "show", name)["workspace"]
+    assert (workspace["submodules"], workspace["large_files"]) == ("empty", "pointers")
     assert cli("repo", "delete", name).exit_code == 2, "nobody can be asked"
     said(cli("repo", "delete", name, "--yes"), "forgotten")
     assert cli("repo", "show", name).exit_code == 4

@@ -139,27 +139,6 @@ async def test_a_repository_made_inside_the_work_tree_is_committed_as_files(
     }
 
 
-async def test_a_submodule_stays_a_submodule(
-    git: Git, source: Repo, new_worktree: NewWorktree, canary: Path
-) -> None:
-    allow = ("-c", "protocol.file.allow=always")
-    source.git(*allow, "submodule", "--quiet", "add", source.path, "sub")
-    source.commit()
-    worktree = await new_worktree()
-    repo = Repo(worktree.path)
-    assert await commit_all(git, worktree, "Nothing") is None
-    repo.git(*allow, "submodule", "--quiet", "update", "--init")
-    inner = Repo(worktree.path / "sub")
-    inner.git("config", "user.name", "x")
-    moved = inner.commit({"inner": "1"})
-    inner.git("config", "core.fsmonitor", str(canary))
-    inner.git("config", "filter.evil.clean", str(canary))
-    inner.write({".gitattributes": "* filter=evil\n", "README.md": "changed inside\n"})
-    commit = await commit_all(git, worktree, "Move the submodule")
-    assert commit is not None
-    assert repo.git("ls-tree", commit, "sub") == f"160000 commit {moved}\tsub"
-
-
 async def test_neither_hooks_nor_filters_nor_settings_run_on_a_commit(
     git: Git, source: Repo, new_worktree: NewWorktree, canary: Path
 ) -> None:

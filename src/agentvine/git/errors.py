@@ -2,10 +2,11 @@
 
     GitError
       Invalid       RepositoryUrlInvalid, NotARepository, RefNameInvalid, CommitIdInvalid,
-                    BundleInvalid
+                    BundleInvalid, SubmodulesRefused, LargeFilesRefused
       NotFound      RefNotFound, CommitNotFound, FileNotInCommit, WorktreeNotFound
       Conflict      MergeConflict, NoCommonHistory, NotMerged, RefMoved, WorkTreeDirty,
-                    WorkTreeBusy, PushRejected, WorktreeExists, NothingToBundle, BundleBaseMissing
+                    WorkTreeBusy, PushRejected, WorktreeExists, NothingToBundle, BundleBaseMissing,
+                    ExternalContentChanged
       Unavailable   GitNotFound, GitTooOld, GitTimeout, GitFailed, RemoteUnreachable, RepositoryBusy
 
 No message ever shows the credentials of a URL.
@@ -51,6 +52,18 @@ class BundleInvalid(GitError, Invalid):
     """This is not a usable git bundle."""
 
     code = "bundle_invalid"
+
+
+class SubmodulesRefused(GitError, Invalid):
+    """The repository has submodules, and does not allow work without them."""
+
+    code = "submodules_refused"
+
+
+class LargeFilesRefused(GitError, Invalid):
+    """The repository has files kept by git-lfs, and does not allow work without them."""
+
+    code = "large_files_refused"
 
 
 class RefNotFound(GitError, NotFound):
@@ -153,6 +166,17 @@ class BundleBaseMissing(GitError, Conflict):
         """Keep the missing commits."""
         super().__init__(detail, commits=list(commits))
         self.commits = tuple(commits)
+
+
+class ExternalContentChanged(GitError, Conflict):
+    """The change touches what the repository does not hold: submodules, or files of git-lfs."""
+
+    code = "external_content_changed"
+
+    def __init__(self, detail: str, *, files: Sequence[str]) -> None:
+        """Keep which."""
+        super().__init__(detail, files=list(files))
+        self.files = tuple(files)
 
 
 class GitNotFound(GitError, Unavailable):

@@ -8,11 +8,14 @@ clean room and with an index of our own.
 import os
 import secrets
 import shutil
-from collections.abc import Collection, Generator, Iterable, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from agentvine.git.errors import GitFailed
-from agentvine.git.places import Place, clean_room
+from agentvine.git.external import LINK_MODE, declared_submodules
+from agentvine.git.places import Place, clean_room, find_repository
 from agentvine.git.runner import Git, text
 from agentvine.git.worktrees import Worktree
 
@@ -58,11 +61,15 @@ async def stage_all(git: Git, room: Place, *, exclude: Sequence[str] = ()) -> st
     changed = await git.run(
         room, "ls-files", "-z", "-m", "-d", "-o", "--exclude-standard", *patterns
     )
-    unmerged = await git.run(room, "ls-files", "-z", "-u")
-    names = set(_split(changed)) | {line.split(b"\t", 1)[1] for line in _split(unmerged)}
+    index = [
+        _IndexEntry.parse(line) for line in _split(await git.run(room, "ls-files", "-z", "-s"))
+    ]
+    links = {entry.path: entry.id for entry in index if entry.mode == LINK_MODE}
+    names = set(_split(changed)) | {entry.path for entry in index if entry.is_unmerged}
     assert room.work_tree is not None
     top = os.fsencode(room.work_tree)
-    files = await _with_inner_repositories(git, room, names)
+    files = await _with_inner_repositories(git, room, names - links.keys())
+    files += await _at_submodules(git, room, links)
     # Behind a link that has taken a folder's place there is nothing of this work tree.
     hidden = {name for name in files if _is_behind_link(top, name)}
     if hidden:
@@ -91,6 +98,69 @@ async def stage_readable(git: Git, room: Place) -> str:
     names = [name for name in files if _is_readable(top, name)]
     await _update(git, room, "--add", "--replace", names=names)
     return text(await git.run(room, "write-tree"))
+
+
+@dataclass(frozen=True, slots=True)
+class _IndexEntry:
+    mode: bytes
+    id: str
+    is_unmerged: bool
+    path: bytes
+
+    @classmethod
+    def parse(cls, line: bytes) -> "_IndexEntry":
+        facts, _, path = line.partition(b"\t")
+        mode, name, stage = facts.split(b" ")
+        return cls(mode, name.decode(), stage != b"0", path)
+
+
+async def _at_submodules(git: Git, room: Place, links: Mapping[bytes, str]) -> list[bytes]:
+    """What is to be staged at and below the submodules: nothing, unless somebody worked there.
+
+    Git itself looks at an inner HEAD alone: files in the folder of a submodule that was not
+    fetched are invisible to it, and a folder that was cleaned away is a submodule removed.
+    """
+    assert room.work_tree is not None
+    declared = _declared(room.work_tree) if links else set[bytes]()
+    names: list[bytes] = []
+    for name, commit in links.items():
+        folder = room.work_tree / os.fsdecode(name)
+        if _is_behind_link(os.fsencode(room.work_tree), name) or folder.is_symlink():
+            names.append(name)
+        elif not folder.exists():
+            names += [] if name in declared else [name]
+        elif not folder.is_dir():
+            names.append(name)
+        elif name not in declared or await _is_worked_in(git, folder, commit):
+            names += await _files_of_inner_repository(git, room, name + b"/")
+    return names
+
+
+def _declared(work_tree: Path) -> set[bytes]:
+    path = work_tree / ".gitmodules"
+    try:
+        return set() if path.is_symlink() else declared_submodules(path.read_bytes())
+    except OSError:
+        return set()
+
+
+async def _is_worked_in(git: Git, folder: Path, commit: str) -> bool:
+    """Whether a submodule's folder holds anything else than the commit's files."""
+    if _is_empty(folder):
+        return False
+    inner = find_repository(folder)
+    if inner is None or not (inner.common_dir / "objects").is_dir():
+        return True
+    with clean_room(inner, work_tree=folder) as room:
+        index = replace(room, index=room.git_dir / "index")
+        if (await git.capture(index, "read-tree", commit)).exit_code != 0:
+            return True
+        listed = ("ls-files", "-z", "-m", "-d", "-o", "--exclude-standard")
+        return bool(await git.run(index, *listed))
+
+
+def _is_empty(folder: Path) -> bool:
+    return not any(folder.iterdir())
 
 
 async def _update(git: Git, room: Place, *options: str, names: Iterable[bytes]) -> None:

@@ -212,6 +212,7 @@ class FailureClass(StrEnum):
     SANDBOX_UNAVAILABLE = "sandbox_unavailable"
     # The order
     REPOSITORY_UNAVAILABLE = "repository_unavailable"
+    REPOSITORY_UNSUPPORTED = "repository_unsupported"
     BRANCH_NOT_FOUND = "branch_not_found"
     ORDER_INVALID = "order_invalid"
     CANCELLED = "cancelled"
@@ -328,6 +329,10 @@ _MEANS: dict[FailureClass, tuple[FailureHandling, str]] = {
     FailureClass.REPOSITORY_UNAVAILABLE: (
         FailureHandling.RETRY,
         "The repository could not be fetched.",
+    ),
+    FailureClass.REPOSITORY_UNSUPPORTED: (
+        FailureHandling.WAIT,
+        "The repository has submodules or files of git-lfs: allow work without them.",
     ),
     FailureClass.BRANCH_NOT_FOUND: (
         FailureHandling.STOP,

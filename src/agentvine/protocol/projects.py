@@ -10,8 +10,10 @@ from agentvine.protocol.runs import (
     UNLIMITED,
     OrderedLimits,
     OrderedSandbox,
+    OrderedWorkspace,
     RunLimits,
     SandboxPolicy,
+    WorkspacePolicy,
 )
 
 _MAX_DESCRIPTION = 100_000
@@ -81,6 +83,8 @@ class RepositoryCreateIn(Input):
     """In what its tasks run; without one they may do what the worker's user may."""
     limits: RunLimits = UNLIMITED
     """What each run may use; a task may ask for less, not for more."""
+    workspace: WorkspacePolicy = WorkspacePolicy()
+    """What each run finds in its work tree."""
 
 
 class RepositoryEditIn(Edit):
@@ -93,6 +97,7 @@ class RepositoryEditIn(Edit):
     test_command: str | None = Field(default=None, max_length=10_000)
     sandbox: SandboxPolicy | None = None
     limits: RunLimits | None = None
+    workspace: WorkspacePolicy | None = None
 
 
 class RepositoryOut(Output):
@@ -107,6 +112,9 @@ class RepositoryOut(Output):
     test_command: str | None
     sandbox: OrderedSandbox | None = None
     limits: OrderedLimits = OrderedLimits()
+    workspace: OrderedWorkspace = OrderedWorkspace()
+    notes: list[str] = Field(default_factory=list[str])
+    """What its registration has found, in sentences; told in the answer to that alone."""
     row_version: int
     created_at: datetime
     updated_at: datetime

@@ -24,7 +24,7 @@ from agentvine.protocol.enums import (
     TaskStatus,
     TaskType,
 )
-from agentvine.protocol.runs import OrderedLimits, OrderedSandbox, OrderedWatch
+from agentvine.protocol.runs import OrderedLimits, OrderedSandbox, OrderedWatch, OrderedWorkspace
 from agentvine.protocol.tasks import TaskCreateIn, TaskOut
 
 MAX_DIFF_CHARACTERS = 2_000_000
@@ -84,6 +84,7 @@ class OrderPayload(Output):
     watch: OrderedWatch = OrderedWatch()
     sandbox: OrderedSandbox | None = None
     """None: the run may do what the worker's own user may."""
+    workspace: OrderedWorkspace = OrderedWorkspace()
 
 
 class ClaimedOrder(Output):

@@ -1,4 +1,4 @@
-"""What a run may use, how long it may be silent, and what it may reach: limits, watch, sandbox.
+"""What a run may use, be silent for, reach and find: limits, watch, sandbox, workspace.
 
 The same words are used by tasks, by repositories and by work orders. What a work order carries is
 read tolerantly (the ``Ordered...`` models), so that an older worker takes a newer server's order.
@@ -79,6 +79,31 @@ class SandboxPolicy(Input):
     """Folders of the worker's machine that it may write: caches."""
 
 
+class Submodules(StrEnum):
+    """What becomes of a repository's submodules in a work tree: they are never fetched."""
+
+    REFUSE = "refuse"
+    """Nothing is run on a commit that has any."""
+    EMPTY = "empty"
+    """Their folders are empty."""
+
+
+class LargeFiles(StrEnum):
+    """What becomes of files kept by git-lfs in a work tree: they are never fetched."""
+
+    REFUSE = "refuse"
+    """Nothing is run on a commit that has any."""
+    POINTERS = "pointers"
+    """Each is a pointer: a text of three lines."""
+
+
+class WorkspacePolicy(Input):
+    """What a run finds in its work tree."""
+
+    submodules: Submodules = Submodules.REFUSE
+    large_files: LargeFiles = LargeFiles.REFUSE
+
+
 class OrderedLimits(RunLimits):
     """Limits as an order carries them."""
 
@@ -93,5 +118,11 @@ class OrderedWatch(RunWatch):
 
 class OrderedSandbox(SandboxPolicy):
     """A sandbox as an order carries it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class OrderedWorkspace(WorkspacePolicy):
+    """A workspace as an order carries it."""
 
     model_config = ConfigDict(extra="ignore")

@@ -9,12 +9,15 @@ from typing import Any, TypeVar
 import structlog
 
 from agentvine.git.errors import (
+    ExternalContentChanged,
     GitError,
     GitNotFound,
     GitTooOld,
+    LargeFilesRefused,
     RefNameInvalid,
     RefNotFound,
     RepositoryUrlInvalid,
+    SubmodulesRefused,
 )
 from agentvine.git.mirrors import tidy_mirror
 from agentvine.kit.errors import AppError, Invalid
@@ -154,7 +157,7 @@ class Attempt:
             change = await self._work()
         except RunFailed as failed:
             return await self._failed(failed)
-        except ChangeTooLarge as error:
+        except (ChangeTooLarge, ExternalContentChanged) as error:
             # The same command would make the same change again.
             return await self._failed(RunFailed(FailureClass.COMMAND_FAILED, error.detail))
         except AppError as error:
@@ -176,6 +179,7 @@ class Attempt:
         await self._run_command(workspace)
         self._found.head = await self._unless_stopped(workspace.commit(self._commit_message()))
         if self._found.head is not None:
+            await workspace.require_whole(self._found.head)
             await self._test()
         self._enter(ExecutionPhase.REPORTING)
         return await self._describe(is_partial=False)
@@ -203,6 +207,8 @@ class Attempt:
                 f"Working on {workspace.branch}, from {workspace.target_branch} at "
                 f"{workspace.base_commit[:12]}."
             )
+        for note in workspace.notes:
+            await self._say(note)
         return workspace
 
     async def _run_command(self, workspace: Workspace) -> None:
@@ -375,6 +381,8 @@ def _class_of(error: GitError) -> FailureClass:
             return FailureClass.BRANCH_NOT_FOUND
         case RefNameInvalid() | RepositoryUrlInvalid():
             return FailureClass.ORDER_INVALID
+        case SubmodulesRefused() | LargeFilesRefused():
+            return FailureClass.REPOSITORY_UNSUPPORTED
         case GitNotFound() | GitTooOld():
             return FailureClass.WORKER_ERROR
         case _:

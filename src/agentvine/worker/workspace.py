@@ -6,6 +6,7 @@ from pathlib import Path
 
 from agentvine.git.changes import commit_all, head_commit, rescue_uncommitted
 from agentvine.git.errors import RefNotFound, WorktreeExists
+from agentvine.git.external import find_external, notes, refusals, require_external_kept
 from agentvine.git.inspection import inspect_repository
 from agentvine.git.mirrors import ensure_mirror, resolve_source_branch
 from agentvine.git.names import rescue_ref
@@ -40,6 +41,8 @@ class Workspace:
     base_commit: str = ""
     branch: str = ""
     target_branch: str = ""
+    notes: tuple[str, ...] = ()
+    """What the run will lack, in sentences."""
 
     @property
     def worktree(self) -> Worktree:
@@ -63,6 +66,15 @@ class Workspace:
         await set_ref(self.git, self.mirror, self.rescue_ref, head, reason="result of a run")
         return head
 
+    async def require_whole(self, head: str) -> None:
+        """See that a commit of the run's can be a change of this repository alone.
+
+        Raises:
+            ExternalContentChanged: It touches submodules, or files kept by git-lfs.
+        """
+        if self.mirror is not None:
+            await require_external_kept(self.git, self.mirror, self.base_commit, head)
+
     async def rescue(self, message: str) -> str | None:
         """Keep all that is there, finished or not; None when that is nothing new."""
         if self.mirror is None:
@@ -84,6 +96,9 @@ async def prepare_workspace(git: Git, places: DataPlaces, order: ClaimedOrder) -
     """Bring the mirror up to date, and make a work tree from the target branch.
 
     Raises:
+        SubmodulesRefused: The branch has submodules, and the repository does not allow to do
+            without them.
+        LargeFilesRefused: The same with files kept by git-lfs.
         GitError: The repository cannot be reached, has no such branch, or git fails.
     """
     path = places.worktree(order.execution_id)
@@ -97,6 +112,9 @@ async def prepare_workspace(git: Git, places: DataPlaces, order: ClaimedOrder) -
     await ensure_mirror(git, source, mirror)
     target = order.payload.target_branch or await _default_branch(git, source)
     base = await resolve_source_branch(git, mirror, target)
+    external = await find_external(git, mirror, base)
+    if refused := refusals(external, order.payload.workspace):
+        raise refused[0]
     branch = order.payload.branch_name or f"agentvine/{order.payload.task_ref.lower()}"
     try:
         await add_worktree(git, mirror, path, base=base, branch=branch, replace_branch=True)
@@ -112,6 +130,7 @@ async def prepare_workspace(git: Git, places: DataPlaces, order: ClaimedOrder) -
         base_commit=base,
         branch=branch,
         target_branch=target,
+        notes=tuple(notes(external, order.payload.workspace)),
     )
 
 

@@ -88,6 +88,27 @@ async def test_a_repository_is_registered_with_what_git_says_of_it(place: Place)
     assert [str(context.repository_id) for context in contexts] == [row["id"]]
 
 
+async def test_what_a_repository_names_but_does_not_hold_is_told_at_its_registration(place: Place):
+    dev = await place.developer()
+    repo, library = place.repo(), place.repo("library")
+    repo.git("-c", "protocol.file.allow=always", "submodule", "-q", "add", library.path, "lib")
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{1:064x}\nsize 1\n"
+    repo.commit({"a.bin": pointer, ".gitattributes": "*.bin filter=lfs -text\n"})
+
+    row = await register(dev, repo.path, workspace={"large_files": "pointers"})
+
+    refused, allowed = row["notes"]
+    assert "submodules (lib)" in refused
+    assert allowed == "Files kept by git-lfs are pointers: a.bin."
+    later = await dev.get(f"{PATH}/{row['id']}")
+    assert (later["workspace"]["submodules"], later["workspace"]["large_files"]) == (
+        "refuse",
+        "pointers",
+    )
+    assert later["notes"] == []
+    assert (await register(dev, library.path))["notes"] == []
+
+
 async def test_the_same_repository_by_another_way_is_the_same_repository(place: Place):
     dev = await place.developer()
     repo = place.repo()

@@ -58,6 +58,7 @@ EXPECTED = {
     "runtime_unavailable": RETRY,
     "sandbox_unavailable": RETRY,
     "repository_unavailable": RETRY,
+    "repository_unsupported": WAIT,
     "branch_not_found": STOP,
     "order_invalid": STOP,
     "cancelled": STOP,

@@ -6,7 +6,15 @@ from agentvine.db.session import Database
 from agentvine.domains.projects import service as projects
 from agentvine.domains.projects.models import Repository
 from agentvine.protocol.projects import RepositoryEditIn
-from agentvine.protocol.runs import RunLimits, RunWatch, SandboxNetwork, SandboxPolicy
+from agentvine.protocol.runs import (
+    LargeFiles,
+    RunLimits,
+    RunWatch,
+    SandboxNetwork,
+    SandboxPolicy,
+    Submodules,
+    WorkspacePolicy,
+)
 from tests.support.builders.work import make_crew
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -34,6 +42,20 @@ async def test_an_order_carries_its_repositorys_sandbox_and_the_tightest_limits(
         "cpu_seconds": 60,
     }
     assert payload.watch.silence_seconds == 30
+
+
+async def test_an_order_carries_what_its_repository_allows_to_be_lacking(
+    shared_database: Database,
+):
+    crew = await make_crew(shared_database)
+    edit = RepositoryEditIn(workspace=WorkspacePolicy(submodules=Submodules.EMPTY))
+    async with shared_database.transaction() as tx:
+        repository = await tx.get_one(Repository, crew.ground.repository.id)
+        await projects.edit_repository(tx, repository, edit)
+    await crew.enqueue()
+    payload = (await (await crew.worker()).claim_one()).payload
+    assert payload.workspace.submodules is Submodules.EMPTY
+    assert payload.workspace.large_files is LargeFiles.REFUSE
 
 
 async def test_a_sandbox_can_be_switched_off_again(shared_database: Database):

@@ -18,7 +18,7 @@ from agentvine.protocol.projects import (
     RepositoryEditIn,
     RepositoryOut,
 )
-from agentvine.protocol.runs import RunLimits, SandboxNetwork, SandboxPolicy
+from agentvine.protocol.runs import RunLimits, SandboxNetwork, SandboxPolicy, WorkspacePolicy
 
 
 class LimitInvalid(Invalid):
@@ -64,6 +64,7 @@ async def show_repository(session: Session, *, name: str, project: str | None) -
             ("tests", row.test_command),
             ("sandbox", _told(row.sandbox)),
             ("run limits", row.limits.model_dump(exclude_none=True) or None),
+            ("in its runs", row.workspace.model_dump(mode="json", exclude_defaults=True) or None),
             ("registered", row.created_at),
         ],
     )
@@ -77,13 +78,17 @@ async def register(
     project: str | None,
     branch: str | None,
     test: str | None,
+    submodules: str | None,
+    large_files: str | None,
 ) -> None:
     """A new repository."""
+    workspace = _optional({"submodules": submodules, "large_files": large_files})
     given = {
         "name": name,
         "project_id": await resolve.project_id(session, project) if project else None,
         "default_branch": branch,
         "test_command": test,
+        "workspace": WorkspacePolicy(**workspace) if workspace else None,
     }
     row = await register_repository(session, location, **given)
     session.out.done(f"{row.name} is registered: {row.path}, branch {row.default_branch}", row)
@@ -95,7 +100,10 @@ async def register_repository(session: Session, location: str, **given: Any) -> 
         location=resolve.absolute_path(location) or location,
         **{field: value for field, value in given.items() if value is not None},
     )
-    return await session.client.repositories.create(body)
+    row = await session.client.repositories.create(body)
+    for note in row.notes:
+        session.out.note(note)
+    return row
 
 
 async def edit_repository(
@@ -109,6 +117,8 @@ async def edit_repository(
     sandbox: bool | None,
     hosts: Sequence[str],
     limits: Sequence[str],
+    submodules: str | None,
+    large_files: str | None,
 ) -> None:
     """Some fields of a repository."""
     row = await resolve.find_repository(session, name, project)
@@ -117,6 +127,9 @@ async def edit_repository(
         given["limits"] = RunLimits(**row.limits.model_dump() | dict(map(_limit, limits)))
     if sandbox or hosts:
         given["sandbox"] = _sandbox(row, hosts)
+    workspace = _optional({"submodules": submodules, "large_files": large_files})
+    if workspace:
+        given["workspace"] = WorkspacePolicy(**row.workspace.model_dump() | workspace)
     # Null turns it off, where elsewhere it means that nothing was said.
     off = {"sandbox": None} if sandbox is False else {}
     body = RepositoryEditIn(**off, **(_optional(given) if off else _given(given)))

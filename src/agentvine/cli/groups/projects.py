@@ -8,6 +8,18 @@ from agentvine.cli.options import limit_option, project_option, yes_option
 _ACTIONS = "agentvine.cli.actions.projects"
 
 
+_submodules = click.option(
+    "--submodules",
+    type=click.Choice(["refuse", "empty"]),
+    help="Whether runs may go without its submodules, with empty folders in their places.",
+)
+_large_files = click.option(
+    "--large-files",
+    type=click.Choice(["refuse", "pointers"]),
+    help="Whether runs may go without what git-lfs keeps, with pointers in its place.",
+)
+
+
 @click.group()
 def repo() -> None:
     """Repositories the team works on, called by name, path or id."""
@@ -41,6 +53,8 @@ def show_repository() -> None:
     help="The default branch, when git's is not meant.",
 )
 @click.option("--test", "-t", metavar="CMD", help="The command that tests a change.")
+@_submodules
+@_large_files
 @runs(f"{_ACTIONS}:register")
 def register() -> None:
     """Register a git repository, by path on the server's machine or by URL."""
@@ -69,6 +83,8 @@ def register() -> None:
     multiple=True,
     help="What a run may use, like memory_mib=2048, processes, cpu_seconds, file_mib, disk_mib.",
 )
+@_submodules
+@_large_files
 @runs(f"{_ACTIONS}:edit_repository")
 def edit_repository() -> None:
     """Change what is known about a repository."""

@@ -197,7 +197,8 @@ async def register_repository(
 
         async def create() -> RepositoryOut:
             made = await service.register_repository(tx, actor, facts, body.project_id)
-            return RepositoryOut.model_validate(made)
+            row = RepositoryOut.model_validate(made)
+            return row.model_copy(update={"notes": list(facts.notes)})
 
         return await once.run(tx, body, RepositoryOut, create)
 

@@ -12,12 +12,15 @@ from agentvine.domains.projects.errors import (
 )
 from agentvine.domains.projects.service import RepositoryFacts
 from agentvine.git.errors import NotARepository
+from agentvine.git.external import find_external, notes, refusals
 from agentvine.git.inspection import RepositoryInfo, has_branch, inspect_repository
 from agentvine.git.names import Source, parse_source
 from agentvine.git.places import locate
+from agentvine.git.refs import resolve_branch
 from agentvine.git.runner import Git
 from agentvine.kit.actor import UserActor
 from agentvine.protocol.projects import RepositoryCreateIn
+from agentvine.protocol.runs import WorkspacePolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +52,17 @@ class RepositoryInspector:
             info = await inspect_repository(self.git, source.path)
             self._check_place(actor, info)
             address = info.main_path or info.path
+        branch = await self._default_branch(info, address, wanted.default_branch)
         return RepositoryFacts(
             name=wanted.name or _name_of(address),
             path=address,
             git_url=info.remote_url,
-            default_branch=await self._default_branch(info, address, wanted.default_branch),
+            default_branch=branch,
             test_command=wanted.test_command,
             sandbox=wanted.sandbox.model_dump(mode="json") if wanted.sandbox else None,
             limits=wanted.limits.model_dump(mode="json", exclude_none=True),
+            workspace=wanted.workspace.model_dump(mode="json", exclude_defaults=True),
+            notes=tuple(await self._notes(info, branch, wanted.workspace)),
         )
 
     async def check_branch(self, location: str, branch: str) -> None:
@@ -84,6 +90,16 @@ class RepositoryInspector:
                 "first, or name another branch with `--default-branch`."
             )
         return info.default_branch
+
+    async def _notes(
+        self, info: RepositoryInfo, branch: str, workspace: WorkspacePolicy
+    ) -> list[str]:
+        """What runs will lack; for a URL only its worker can tell, when it has fetched it."""
+        if not info.is_local:
+            return []
+        place = locate(Path(info.path)).common_dir
+        found = await find_external(self.git, place, await resolve_branch(self.git, place, branch))
+        return [*(error.detail for error in refusals(found, workspace)), *notes(found, workspace)]
 
     def _check_place(self, actor: UserActor, info: RepositoryInfo) -> None:
         # The folder may lie inside a repository, or name one elsewhere: what is read counts.

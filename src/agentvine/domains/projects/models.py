@@ -98,6 +98,8 @@ class Repository(Base):
     """In what its tasks run; NULL for none."""
     limits: Mapped[dict[str, Any]] = document(dict)
     """What each of its runs may use."""
+    workspace: Mapped[dict[str, Any]] = document(dict)
+    """What each of its runs finds in its work tree."""
     row_version: Mapped[int] = integer(1, nullable=False)
     created_at: Mapped[datetime] = stamp_now()
     updated_at: Mapped[datetime] = stamp_now()

@@ -148,6 +148,9 @@ class RepositoryFacts:
     test_command: str | None = None
     sandbox: dict[str, Any] | None = None
     limits: dict[str, Any] = field(default_factory=dict[str, Any])
+    workspace: dict[str, Any] = field(default_factory=dict[str, Any])
+    notes: tuple[str, ...] = ()
+    """What is worth knowing before the first run, in sentences."""
 
 
 async def register_repository(
@@ -175,6 +178,7 @@ async def register_repository(
         test_command=facts.test_command,
         sandbox=facts.sandbox,
         limits=facts.limits,
+        workspace=facts.workspace,
     )
     try:
         async with tx.begin_nested():

@@ -30,6 +30,7 @@ from agentvine.protocol.runs import (
     OrderedLimits,
     OrderedSandbox,
     OrderedWatch,
+    OrderedWorkspace,
     RunLimits,
     tightest,
 )
@@ -184,4 +185,5 @@ def _payload(task: Task, repository: Repository) -> OrderPayload:
         ),
         sandbox=OrderedSandbox(**repository.sandbox) if repository.sandbox is not None else None,
         watch=OrderedWatch(**run.watch.model_dump()),
+        workspace=OrderedWorkspace(**repository.workspace),
     )
