@@ -6,7 +6,7 @@ once more as a plan that is made for all values: after some executions a server 
 """
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -153,13 +153,16 @@ async def test_what_a_worker_holds_is_found_without_its_history(busy: Busy):
 
 
 async def whole_claim(busy: Busy, tx: Transaction) -> object:
-    message = ClaimIn(
+    return await claiming.claim_orders(tx, busy.worker.actor, claim_message(busy), SETTINGS)
+
+
+def claim_message(busy: Busy) -> ClaimIn:
+    return ClaimIn(
         worker_id=busy.worker.worker_id,
         session_id=busy.worker.session_id,
         claim_token=new_id().hex,
         slots=3,
     )
-    return await claiming.claim_orders(tx, busy.worker.actor, message, SETTINGS)
 
 
 async def repeated_claim(busy: Busy, tx: Transaction) -> object:
@@ -230,27 +233,23 @@ async def tail_of_one_stream(busy: Busy, tx: Transaction) -> object:
 async def claim_at_once(busy: Busy, tx: Transaction) -> object:
     if not tx.dialect.supports_direct:
         return await whole_claim(busy, tx)
-    message = ClaimIn(
-        worker_id=busy.worker.worker_id,
-        session_id=busy.worker.session_id,
-        claim_token=new_id().hex,
-        slots=3,
-    )
-    values = busy.crew.shortcuts.claim_values(busy.worker.actor, message, busy.wanted())
+    values = busy.crew.shortcuts.claim_values(busy.worker.actor, claim_message(busy), busy.wanted())
     return await send(tx, PLAIN.claim, values | {"newest_set": 0})
 
 
 async def completions_at_once(busy: Busy, tx: Transaction) -> object:
     if not tx.dialect.supports_direct:
         return await completion(busy, tx)
+    values = busy.crew.shortcuts.complete_values(busy.worker.actor, completion_values(busy))
+    return await send(tx, PLAIN.complete, values)
+
+
+def completion_values(busy: Busy) -> list[Mapping[str, object]]:
     messages = [
         CompleteIn(order_id=order.order_id, fence=order.fence, report=ExecutionReport())
         for order in busy.held[:3]
     ]
-    values = [each for each in map(values_of, messages) if each is not None]
-    return await send(
-        tx, PLAIN.complete, busy.crew.shortcuts.complete_values(busy.worker.actor, values)
-    )
+    return [each for each in map(values_of, messages) if each is not None]
 
 
 async def send(tx: Transaction, statement: Statement, values: dict[str, Any]) -> object:
@@ -283,6 +282,34 @@ async def send(tx: Transaction, statement: Statement, values: dict[str, Any]) ->
 )
 async def test_a_message_of_a_worker_looks_at_few_rows(busy: Busy, work: Work):
     await plans_of(busy, work)
+
+
+async def test_statements_use_the_indexes_where_nothing_has_happened_yet(crew_database: Database):
+    # A connection keeps its plans until the statistics change, and tables fill within seconds.
+    assert crew_database.direct is not None
+    busy = await young(crew_database)
+    shortcuts, actor = busy.crew.shortcuts, busy.worker.actor
+    claims = shortcuts.claim_values(actor, claim_message(busy), busy.wanted()) | {"newest_set": 0}
+    completions = shortcuts.complete_values(actor, completion_values(busy))
+    for statement, values in ((PLAIN.claim, claims), (PLAIN.complete, completions)):
+        found = await crew_database.direct.fetch(
+            f"EXPLAIN {statement.sql}", *statement.arguments(values)
+        )
+        plan = "\n".join(str(row["QUERY PLAN"]) for row in found)
+        for table in TABLES:
+            assert f"Seq Scan on {table}" not in plan, plan
+        for index in ("idx_work_orders_worker", "idx_executions_status"):
+            assert index not in plan, plan
+
+
+async def young(database: Database) -> Busy:
+    crew = await make_crew(database)
+    worker = await crew.worker(max_concurrent_tasks=100)
+    await copy_orders(crew, WAITING)
+    async with database.transaction() as tx:
+        await tx.execute(text("ANALYZE"))
+    held = [order for _ in range(HELD) for order in await worker.claim()]
+    return Busy(crew, worker, held)
 
 
 @pytest.mark.parametrize("state", ["lapsed", "overdue", "waiting", "running"])

@@ -2,15 +2,13 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from sqlalchemy import select
 
-from agentvine.config.settings import QueueSettings
 from agentvine.db.base import table_of
 from agentvine.db.session import Database
 from agentvine.domains.executions.models import Execution
@@ -24,7 +22,6 @@ from agentvine.domains.work.errors import ClaimStale
 from agentvine.domains.work.models import WorkerAssignment, WorkOrder
 from agentvine.domains.workers import service as worker_service
 from agentvine.domains.workers.models import Worker
-from agentvine.kit.clock import SystemClock
 from agentvine.kit.ids import random_token
 from agentvine.protocol.enums import CapabilityLevel, DependencyType
 from agentvine.protocol.limits import LimitTarget
@@ -35,25 +32,11 @@ from agentvine.protocol.queue import (
     ExecutionReport,
 )
 from agentvine.protocol.tasks import DependencyIn
-from agentvine.reactions.routing import build_reactions
 from tests.support.builders.work import Crew, Hand, make_crew, new_token
-from tests.support.per_file import own_database
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 REPORT = {"exit_code": 0, "duration_seconds": 2.6, "metrics": {"tokens": 12, "note": "über"}}
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def crew_database(
-    postgres_template: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> AsyncIterator[Database]:
-    """The database that has statements which change several tables; with reactions."""
-    with own_database("postgres", tmp_path_factory.mktemp("quick"), request) as settings:
-        reactions = build_reactions(QueueSettings())
-        database = await Database.open(settings, SystemClock(), reactions=reactions)
-        yield database
-        await database.close()
 
 
 def message_of(

@@ -25,8 +25,8 @@ BEGUN = {
 }
 """For the rows of ``claimed``."""
 
-RUNS = "EXISTS (SELECT FROM executions e WHERE e.id = o.execution_id AND e.status = 'running')"
-"""Whether the execution of an order ``o`` can end."""
+RUNS = "(SELECT e.status = 'running' FROM executions e WHERE e.id = o.execution_id)"
+"""Whether the execution of an order ``o`` can end; found by its id, not among all that run."""
 
 ENDED = {
     "executions_ended": """

@@ -216,27 +216,30 @@ _COMPLETED: Parts = {
             :order_ids, :fences, :exit_codes, :durations, :metrics, :reports
         ) AS asked (order_id, fence, exit_code, duration_seconds, metrics, report)
     """,
+    # Each order is looked up by its id (OFFSET 0 keeps the planner from turning this round): by its
+    # worker it would be found among all that the worker ever finished.
     "own": """
-        SELECT asked.*, o.task_id FROM asked
-        JOIN work_orders o ON o.id = asked.order_id AND o.fence = asked.fence
-        JOIN workers w ON w.id = o.worker_id AND w.token_id = :token_id
-        WHERE (o.status = 'claimed') IS TRUE AND o.cancel_requested_at IS NULL
-            AND o.held_limits IS NULL AND {order_guard}
-    """,
-    "free": """
-        SELECT t.id, t.project_id, t.status FROM tasks t
-        WHERE t.id = ANY(ARRAY(SELECT task_id FROM own))
-            AND ({task_guard}) IS TRUE
-        FOR NO KEY UPDATE SKIP LOCKED
+        SELECT asked.*, o.task_id, t.project_id, t.status AS task_status FROM asked
+        JOIN LATERAL (
+            SELECT o.task_id FROM work_orders o
+            WHERE o.id = asked.order_id AND o.fence = asked.fence
+                AND (o.status = 'claimed') IS TRUE AND o.cancel_requested_at IS NULL
+                AND o.held_limits IS NULL AND {order_guard}
+                AND (SELECT w.token_id = :token_id FROM workers w WHERE w.id = o.worker_id)
+            OFFSET 0
+        ) o ON true
+        JOIN tasks t ON t.id = o.task_id
+        WHERE ({task_guard}) IS TRUE
+        FOR NO KEY UPDATE OF t SKIP LOCKED
     """,
     "completed": """
         UPDATE work_orders o SET status = 'completed', completed_at = :now, error_message = NULL,
             lease_expires_at = NULL, stop_requested_at = NULL, result = own.report::jsonb
-        FROM own JOIN free ON free.id = own.task_id
+        FROM own
         WHERE o.id = own.order_id AND o.fence = own.fence AND (o.status = 'claimed') IS TRUE
             AND o.cancel_requested_at IS NULL AND o.held_limits IS NULL
-        RETURNING o.id, o.fence, o.task_id, o.execution_id, o.worker_id, free.project_id,
-            free.status AS task_status, own.exit_code, own.duration_seconds,
+        RETURNING o.id, o.fence, o.task_id, o.execution_id, o.worker_id, own.project_id,
+            own.task_status, own.exit_code, own.duration_seconds,
             own.metrics::jsonb AS metrics, own.report::jsonb AS report
     """,
 }
