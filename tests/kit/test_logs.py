@@ -18,7 +18,7 @@ log.info("started", url="postgresql://u:hunter2@host/db", token="abc", n=1)
 log.debug("not.wanted")
 logging.getLogger("theirs").warning("asked %s", "http://u:hunter2@host/")
 try:
-    raise ValueError("refused avw_abc_DEF-123")
+    raise ValueError("refused avw_abcdefgh_DEF-123-DEF-123-DEF-123")
 except ValueError:
     log.exception("crashed")
     logging.getLogger("theirs").exception("crashed too")
@@ -50,12 +50,12 @@ def test_logs_are_json_lines_on_standard_error_without_secrets():
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert [line["event"] for line in lines] == [
         "started",
-        "asked http://u:[hidden]@host/",
+        "asked http://u:[redacted]@host/",
         "crashed",
         "crashed too",
     ]
-    assert lines[0]["url"] == "postgresql://u:[hidden]@host/db"
-    assert (lines[0]["token"], lines[0]["n"]) == ("[hidden]", 1)
+    assert lines[0]["url"] == "postgresql://u:[redacted]@host/db"
+    assert (lines[0]["token"], lines[0]["n"]) == ("[redacted]", 1)
     assert all("Traceback" in line["exception"] for line in lines[2:])
     assert "hunter2" not in done.stderr
     assert "DEF-123" not in done.stderr
@@ -86,18 +86,18 @@ def test_secrets_are_hidden_however_deep_they_lie():
     said = redacted(
         body={"username": "ada", "new_password": "hunter2", "keys": [{"worker_token": "x"}]},
         urls=["https://ada:hunter2@host/", "https://host/"],
-        pair=("avu_abc_secret", 2),
+        pair=("avu_abcdefgh_" + 20 * "S", 2),
         count=3,
     )
 
     assert said == {
         "body": {
             "username": "ada",
-            "new_password": "[hidden]",
-            "keys": [{"worker_token": "[hidden]"}],
+            "new_password": "[redacted]",
+            "keys": [{"worker_token": "[redacted]"}],
         },
-        "urls": ["https://ada:[hidden]@host/", "https://host/"],
-        "pair": ["[hidden]", 2],
+        "urls": ["https://ada:[redacted]@host/", "https://host/"],
+        "pair": ["[redacted]", 2],
         "count": 3,
     }
 

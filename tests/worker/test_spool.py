@@ -4,8 +4,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from agentvine.kit.clock import SystemClock
+from agentvine.kit.redaction import Redactor
 from agentvine.protocol.executions import MAX_LINE_CHARACTERS
-from agentvine.worker.redact import Redactor
 from agentvine.worker.spool import BATCH_BYTES, LogSpool, SpooledLine
 
 
@@ -148,3 +148,17 @@ async def test_a_disk_that_fails_is_waited_for(tmp_path: Path):
         assert spool.size == 0
         (tmp_path / "away").rename(folder)
     assert [line.line.message for line in read_all(spool)] == ["kept"]
+
+
+async def test_a_private_key_is_masked_although_it_has_many_lines(tmp_path: Path):
+    body = "0123456789abcdefghij0123456789ABCDEFGHIJ0123"
+    key = ["-----BEGIN " + "PRIVATE KEY-----", body, "-----END " + "PRIVATE KEY-----"]
+    spool = open_spool(tmp_path / "log")
+    async with writing(spool):
+        for line in ["before", *key, body]:
+            await spool.write("stdout", line)
+            await spool.write("stderr", "beside")
+    shown = [line.line.message for line in read_all(spool) if line.stream == "stdout"]
+    assert [body in line for line in shown] == [False, False, False, False, True]
+    assert shown[0] == "before"
+    assert "beside" in {line.line.message for line in read_all(spool) if line.stream == "stderr"}

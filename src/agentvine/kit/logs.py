@@ -5,18 +5,16 @@ lost: what it tells of goes on all the same.
 """
 
 import logging
-import re
 import sys
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, cast
 
 import structlog
 
-_TOKEN = re.compile(r"\bav[uwg]_[A-Za-z0-9]+_[A-Za-z0-9_-]+")
-_PASSWORD_IN_URL = re.compile(r"(://[^:/@\s]+:)[^@/\s]+(@)")
+from agentvine.kit.redaction import MASK, mask_shapes
+
 _SECRET_KEYS = frozenset({"password", "token", "secret", "authorization", "secret_key"})
 _SECRET_ENDS = ("_password", "_token", "_secret")
-_HIDDEN = "[hidden]"
 _OURS = "agentvine"
 _TALKATIVE = ("uvicorn.error", "httpx2")
 """The second writes every address that it asks, with its query."""
@@ -70,9 +68,9 @@ def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
 def _redacted(key: str, value: Any) -> Any:
     name = key.lower()
     if name in _SECRET_KEYS or name.endswith(_SECRET_ENDS):
-        return _HIDDEN
+        return MASK
     if isinstance(value, str):
-        return _PASSWORD_IN_URL.sub(rf"\1{_HIDDEN}\2", _TOKEN.sub(_HIDDEN, value))
+        return mask_shapes(value)
     if isinstance(value, Mapping):
         items = cast("Mapping[Any, Any]", value).items()
         return {inner: _redacted(str(inner), item) for inner, item in items}

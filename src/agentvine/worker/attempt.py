@@ -22,6 +22,7 @@ from agentvine.git.errors import (
 from agentvine.git.mirrors import tidy_mirror
 from agentvine.kit.errors import AppError, Invalid
 from agentvine.kit.process import ExitReason
+from agentvine.protocol.cleaning import cleaned_report
 from agentvine.protocol.enums import ExecutionPhase, FailureClass, LogLevel
 from agentvine.protocol.queue import ChangeReport, ExecutionReport, TestReport
 from agentvine.protocol.runs import UNWATCHED, RunWatch, tightest
@@ -250,8 +251,7 @@ class Attempt:
             UNWATCHED,
         )
         tests, outcome = await run_tests(context, payload.test_command, self._folder.junit)
-        clean = self._tools.redactor.clean
-        self._found.tests = tests.model_copy(update={"output_tail": clean(tests.output_tail)})
+        self._found.tests = tests
         self._found.metrics["test_seconds"] = tests.duration_seconds
         self._raise_if_stopped()
         if outcome.reason is ExitReason.TIMEOUT:
@@ -300,7 +300,7 @@ class Attempt:
         metrics = {**found.metrics, "changed": change is not None}
         if self._spool.dropped_count:
             metrics["log_lines_dropped"] = self._spool.dropped_count
-        return ExecutionReport(
+        report = ExecutionReport(
             exit_code=outcome.exit_code if outcome else None,
             duration_seconds=round(outcome.duration_seconds, 3) if outcome else 0.0,
             peak_memory_bytes=outcome.peak_memory_bytes if outcome else None,
@@ -308,6 +308,7 @@ class Attempt:
             tests=found.tests,
             change=change,
         )
+        return cleaned_report(report, self._tools.redactor.clean)
 
     def _context(
         self, workspace: Workspace, output: TailSink, seconds: float, watch: RunWatch

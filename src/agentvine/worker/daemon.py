@@ -23,6 +23,7 @@ from agentvine.kit.clock import SystemClock
 from agentvine.kit.errors import AppError, Conflict, Internal, LimitReached, NotFound, Unavailable
 from agentvine.kit.ids import new_id
 from agentvine.kit.orphans import OrphanJournal
+from agentvine.kit.redaction import Redactor
 from agentvine.protocol.queue import ReleaseIn
 from agentvine.runtimes.registry import RuntimeRegistry, builtin_runtimes
 from agentvine.worker.claims import Claims
@@ -35,7 +36,6 @@ from agentvine.worker.leases import LeaseBook
 from agentvine.worker.lock import WorkerLock
 from agentvine.worker.places import DataPlaces
 from agentvine.worker.recovery import recover
-from agentvine.worker.redact import Redactor
 from agentvine.worker.registration import register, usable_runtimes
 from agentvine.worker.runs import Run
 from agentvine.worker.tools import StopReason, WorkerTools

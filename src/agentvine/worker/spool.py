@@ -19,9 +19,9 @@ from typing import Any, cast
 import structlog
 
 from agentvine.kit.clock import Clock
+from agentvine.kit.redaction import Redactor
 from agentvine.protocol.enums import LogLevel
 from agentvine.protocol.executions import MAX_LINE_CHARACTERS, LogLineIn
-from agentvine.worker.redact import Redactor
 
 BATCH_BYTES = 256 * 1024
 BATCH_SECONDS = 0.25
@@ -73,6 +73,8 @@ class LogSpool:
         """The file."""
         self._clock = clock
         self._redactor = redactor
+        self._last: dict[str, str] = {}
+        """Per stream the line before, cleaned: a private key takes several."""
         self._max_bytes = max_bytes
         self._max_tail_bytes = min(_MAX_TAIL_BYTES, max_bytes // 4)
         self._tail: deque[_Line] = deque()
@@ -109,7 +111,10 @@ class LogSpool:
         if is_cut:
             await self._note_cut()
         await self._has_room.wait()
-        text = self._redactor.clean(message.replace("\0", ""))
+        before = self._last.get(stream)
+        self._last[stream] = text = self._redactor.clean_line(
+            message.replace("\0", ""), after=before
+        )
         # Text with half a surrogate pair, from a file name, cannot be stored.
         text = text.encode("utf-8", "replace").decode()
         for start in range(0, max(len(text), 1), MAX_LINE_CHARACTERS):

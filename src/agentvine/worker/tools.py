@@ -10,13 +10,13 @@ from agentvine.git.runner import Git
 from agentvine.kit.clock import Clock
 from agentvine.kit.orphans import OrphanJournal
 from agentvine.kit.process import PauseSwitch, ProcessId
+from agentvine.kit.redaction import Redactor
 from agentvine.runtimes.registry import RuntimeRegistry
 from agentvine.worker.config import WorkerConfig
 from agentvine.worker.heartbeat import Heartbeat, HeartbeatEvents
 from agentvine.worker.isolation import Isolation
 from agentvine.worker.leases import Lease, LeaseBook
 from agentvine.worker.places import WorkerPlaces
-from agentvine.worker.redact import Redactor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from agentvine.config.settings import Settings
 from agentvine.git.runner import Git
 from agentvine.kit.orphans import OrphanJournal
 from agentvine.kit.process import Containment, ContainmentLevel, ExitReason, Probe
+from agentvine.kit.redaction import Redactor
 from agentvine.runtimes.base import RunContext, RunOutcome, RuntimeInfo
 from agentvine.runtimes.registry import RuntimeRegistry
 from agentvine.server.lifespan import running
@@ -30,7 +31,6 @@ from agentvine.worker.heartbeat import Heartbeat, HeartbeatEvents, Identity
 from agentvine.worker.isolation import Isolation
 from agentvine.worker.leases import LeaseBook
 from agentvine.worker.places import DataPlaces
-from agentvine.worker.redact import Redactor
 from agentvine.worker.tools import WorkerTools
 from tests.reliability.simulator.driver import SimulatedDisk
 from tests.reliability.simulator.loop import SimulatedClock, SimulatedLoop

@@ -13,6 +13,7 @@ from agentvine.domains.work import queries as work
 from agentvine.domains.work.errors import LeaseLost
 from agentvine.domains.work.models import WorkOrder
 from agentvine.kit.actor import WorkerActor
+from agentvine.kit.redaction import clean_value, mask_lines
 from agentvine.protocol.executions import LogBatchIn
 
 CHANNEL = "logs"
@@ -32,27 +33,27 @@ async def append_lines(
     """
     await work.task_of_claim(tx, actor, batch.order_id, batch.fence)
     await _check_claim(tx, execution_id, batch)
-    high = await high_seq(tx, execution_id, batch.stream)
+    high, last = await _newest(tx, execution_id, batch.stream)
     if batch.first_seq > high + 1:
         raise LogGap(
             f"Lines {high + 1} to {batch.first_seq - 1} of {batch.stream} are missing.",
             high_seq=high,
         )
-    fresh = [
-        {
-            "execution_id": execution_id,
-            "stream": batch.stream,
-            "seq": batch.first_seq + offset,
-            "level": line.level,
-            "message": line.message,
-            "metadata_": line.metadata,
-            "logged_at": line.logged_at,
-        }
-        for offset, line in enumerate(batch.lines)
-        if batch.first_seq + offset > high
-    ]
-    if fresh:
-        await tx.execute(insert(ExecutionLog), fresh)
+    if fresh := batch.lines[high + 1 - batch.first_seq :]:
+        messages = mask_lines([line.message for line in fresh], after=last)
+        rows = [
+            {
+                "execution_id": execution_id,
+                "stream": batch.stream,
+                "seq": seq,
+                "level": line.level,
+                "message": message,
+                "metadata_": clean_value(line.metadata),
+                "logged_at": line.logged_at,
+            }
+            for seq, (line, message) in enumerate(zip(fresh, messages, strict=True), high + 1)
+        ]
+        await tx.execute(insert(ExecutionLog), rows)
         tx.hint(CHANNEL, str(execution_id))
     return max(high, batch.first_seq + len(batch.lines) - 1)
 
@@ -90,14 +91,20 @@ async def has_all_lines(
     return all(stored.get(stream, 0) >= count for stream, count in sent.items())
 
 
-async def high_seq(read: ReadSession, execution_id: uuid.UUID, stream: str) -> int:
-    """The number of the newest line of a stream; 0 when it has none."""
-    found = await read.scalar(
-        select(func.max(ExecutionLog.seq)).where(
-            ExecutionLog.execution_id == execution_id, ExecutionLog.stream == stream
+async def _newest(read: ReadSession, execution_id: uuid.UUID, stream: str) -> tuple[int, str]:
+    """Number and text of the newest line of a stream; 0 when it has none."""
+    query = (
+        select(ExecutionLog.seq, ExecutionLog.message)
+        .where(
+            ExecutionLog.execution_id == execution_id,
+            ExecutionLog.stream == stream,
+            ExecutionLog.seq.is_not(None),
         )
+        .order_by(ExecutionLog.seq.desc())
+        .limit(1)
     )
-    return found or 0
+    found = (await read.execute(query)).one_or_none()
+    return (found[0], found[1]) if found else (0, "")
 
 
 async def read_lines(

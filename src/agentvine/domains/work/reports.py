@@ -12,6 +12,8 @@ from agentvine.domains.work import settling
 from agentvine.domains.work.shortcuts import Shortcuts
 from agentvine.kit.actor import WorkerActor
 from agentvine.kit.errors import AppError, Unavailable
+from agentvine.kit.redaction import mask_shapes
+from agentvine.protocol.cleaning import cleaned_report
 from agentvine.protocol.queue import CompleteIn, FailIn, OrderOutcome, ReleaseIn
 
 Report = CompleteIn | FailIn | ReleaseIn
@@ -33,6 +35,7 @@ class Reports:
         Raises:
             LeaseLost: The claim is not the caller's any more.
         """
+        report = _cleaned(report)
         done = await self._take_plain(actor, [report])
         return done.get(report.order_id) or await self._take_alone(actor, report)
 
@@ -44,6 +47,7 @@ class Reports:
         Raises:
             Unavailable: The database is away or busy; whatever was taken may be sent again.
         """
+        reports = [_cleaned(report) for report in reports]
         done = await self._take_plain(actor, reports)
         outcomes: list[OrderOutcome | AppError] = []
         for report in reports:
@@ -81,3 +85,18 @@ class Reports:
         if isinstance(report, FailIn):
             return await settling.fail_order(tx, actor, report, self.settings, self.draw)
         return await settling.release_order(tx, actor, report, self.settings, self.draw)
+
+
+def _cleaned(report: Report) -> Report:
+    """A report without what looks like a secret, whatever its worker has already masked."""
+    match report:
+        case CompleteIn():
+            changes = {"report": cleaned_report(report.report, mask_shapes)}
+        case FailIn():
+            changes = {
+                "report": cleaned_report(report.report, mask_shapes),
+                "message": mask_shapes(report.message),
+            }
+        case ReleaseIn():
+            changes = {"reason": mask_shapes(report.reason)}
+    return report.model_copy(update=changes)

@@ -1,0 +1,1 @@
+"""Log lines on their way into the database: ``python -m benchmarks.logs``."""
