@@ -75,7 +75,7 @@ def make_row(connection: Connection, table_name: str, **given: Any) -> dict[str,
             (reference,) = column.foreign_keys
             parent = make_row(connection, reference.column.table.name)
             row[column.name] = parent[reference.column.name]
-        elif not (column.primary_key and isinstance(column.type, Integer)):
+        elif column is not table.autoincrement_column:
             row[column.name] = _value(column, 0) if _is_shared(column) else _unique(column)
     bare = bare_table(table)
     key = [bare.c[column.name] for column in table.primary_key.columns]

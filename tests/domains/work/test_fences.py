@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -145,6 +146,41 @@ async def test_what_was_taken_once_is_answered_the_same_again(
         assert again == answer
     assert await all_rows(shared_database) == before
     assert (await crew.order(order_id)).fence == order.fence
+
+
+async def by_nobody(crew: Crew, worker: Hand, order_id: uuid.UUID) -> None:
+    await crew.cancel_task(order_id)
+
+
+async def by_another(crew: Crew, worker: Hand, order_id: uuid.UUID) -> None:
+    another = await crew.worker()
+    await another.complete(await another.claim_one())
+
+
+async def by_itself(crew: Crew, worker: Hand, order_id: uuid.UUID) -> None:
+    await worker.fail(await worker.claim_one())
+
+
+@pytest.mark.parametrize("name", ["fail for a while", "release"])
+@pytest.mark.parametrize("end", [by_nobody, by_another, by_itself], ids=lambda end: end.__name__)
+async def test_a_repeated_report_is_answered_as_it_was_whatever_has_become_of_the_order(
+    shared_database: Database,
+    name: str,
+    end: Callable[[Crew, Hand, uuid.UUID], Awaitable[None]],
+):
+    crew = await make_crew(shared_database)
+    order_id = await crew.enqueue(run_max_retries=5)
+    worker = await crew.worker()
+    order = await worker.claim_one()
+    answer = await WRITES[name](worker, order)
+    assert answer.will_retry
+    await end(crew, worker, order_id)
+    assert (await crew.order(order_id)).status is not OrderStatus.PENDING
+    before = await all_rows(shared_database)
+    assert await WRITES[name](worker, order) == answer
+    with pytest.raises(LeaseLost):
+        await WRITES[name](replace(worker, actor=new_token()), order)
+    assert await all_rows(shared_database) == before
 
 
 @pytest.mark.parametrize("first", ["complete", "fail", "release"])

@@ -25,6 +25,8 @@ class Order:
     holder: str = ""
     token: str = ""
     is_cancelled: bool = False
+    answers: dict[int, str] = field(default_factory=dict)
+    """What became of it by each claim that was reported not to have completed it."""
 
     @property
     def row(self) -> tuple[str, int, int, int]:
@@ -85,9 +87,8 @@ class Queue:
         """The attempt failed."""
         if order.is_held(fence):
             self._try_again(order, losses=0, may_retry=is_transient)
-        elif order.fence != fence or order.status not in ("failed", "pending"):
-            raise Lost
-        return order.status
+            order.answers[fence] = order.status
+        return self._answer(order, fence)
 
     def release(self, order: Order, fence: int) -> str:
         """The worker does not want it."""
@@ -95,8 +96,9 @@ class Queue:
             self._try_again(order, losses=0, may_retry=False)
         elif order.is_held(fence):
             order.wait_again()
-        elif order.fence != fence or order.status not in ("failed", "pending"):
-            raise Lost
+        else:
+            return self._answer(order, fence)
+        order.answers[fence] = order.status
         return order.status
 
     def lose(self, order: Order) -> None:
@@ -116,6 +118,11 @@ class Queue:
         """It is too late to begin."""
         if order.status == "pending":
             order.status = "expired"
+
+    def _answer(self, order: Order, fence: int) -> str:
+        if fence not in order.answers:
+            raise Lost
+        return order.answers[fence]
 
     def _try_again(self, order: Order, *, losses: int, may_retry: bool) -> None:
         order.losses = losses

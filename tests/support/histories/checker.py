@@ -15,6 +15,7 @@ Rule = Callable[[History, float], str | None]
 
 _ACTS = {Kind.RENEWED, Kind.GIVEN_BACK, Kind.SETTLED, Kind.LINE}
 _ENDS = {Kind.GIVEN_BACK, Kind.SETTLED}
+_REPORTS = {"complete", "fail", "release"}
 _MOST_STEPS = 4000
 
 
@@ -61,18 +62,26 @@ def _shortest(history: History, rule: Rule, slack: float) -> History:
 
 
 def one_live_holder(history: History, slack: float) -> str | None:
-    """P1: what was begun after a newer grant is not taken by an older fence."""
+    """P1: what was begun after a newer grant is not taken by an older fence.
+
+    A report that had ended its claim before may come again: that is answered, and writes nothing.
+    """
     granted: dict[str, tuple[int, float]] = {}
+    reported: set[tuple[str, int]] = set()
     for fact in history:
         newest, since = granted.get(fact.order, (0, 0.0))
         if fact.kind is Kind.GRANTED:
             if fact.fence <= newest:
                 return f"fence {fact.fence} was granted after fence {newest}"
             granted[fact.order] = (fact.fence, fact.at)
+        elif _is_taken(fact) and fact.more["what"] in _REPORTS and _claim(fact) in reported:
+            continue
         elif fact.kind in _ACTS and 0 < fact.fence < newest:
             return f"{fact.kind} by fence {fact.fence} after fence {newest} was granted"
         elif _is_taken(fact) and fact.fence < newest and fact.more["sent_at"] > since + slack:
             return f"{fact.more['what']} by fence {fact.fence} was taken, {newest} was granted"
+        elif fact.kind in _ENDS and not fact.more.get("is_taken_back"):
+            reported.add(_claim(fact))
     return None
 
 
@@ -219,3 +228,7 @@ RULES: dict[str, Rule] = {
 
 def _is_taken(fact: Fact) -> bool:
     return fact.kind is Kind.TOLD and fact.more["taken"]
+
+
+def _claim(fact: Fact) -> tuple[str, int]:
+    return fact.order, fact.fence

@@ -150,6 +150,8 @@ def _meaning(seen: Mapping[str, Any]) -> tuple[Kind | None, int | None, dict[str
         kind = Kind.RENEWED
     elif after == "claimed" and seen["execution_id"]:
         kind, more = Kind.ATTEMPT, {"execution": _id(seen["execution_id"])}
+    if kind in (Kind.SETTLED, Kind.GIVEN_BACK) and seen["new_fence"] != fence:
+        more = {**more, "is_taken_back": True}
     return kind, fence, more
 
 

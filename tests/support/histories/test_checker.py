@@ -23,7 +23,7 @@ GOOD = """
  "execution": "e1", "stream": "o", "high": 1}
 {"at": 4.0, "kind": "renewed", "order": "a", "fence": 1, "worker": "w1"}
 {"at": 4.5, "kind": "stopped", "worker": "w1"}
-{"at": 5.0, "kind": "given_back", "order": "a", "fence": 1}
+{"at": 5.0, "kind": "given_back", "order": "a", "fence": 1, "is_taken_back": true}
 {"at": 6.0, "kind": "granted", "order": "a", "fence": 3, "worker": "w2", "token": "t2"}
 {"at": 6.1, "kind": "program_started", "order": "a", "worker": "w2", "execution": "e2"}
 {"at": 6.5, "kind": "program_ended", "order": "a", "worker": "w1", "execution": "e1"}
@@ -179,6 +179,14 @@ def test_what_was_sent_before_the_newer_grant_may_have_been_taken_before_it():
     late = history(GOOD, line(6.3))
     assert [found.promise for found in find_violations(late)] == ["P1"]
     assert find_violations(late, slack=0.5) == []
+
+
+def test_a_report_that_ended_its_claim_may_come_again_after_the_next_grant():
+    ended = GOOD.replace(', "is_taken_back": true', "")
+    report = {"what": "fail", "order": "a", "fence": 1, "taken": True, "answer": ["pending", True]}
+    again = [fact(at, Kind.TOLD, sent_at=at, **report) for at in (5.1, 6.7)]
+    assert find_violations(history(ended, *again)) == []
+    assert [found.promise for found in find_violations(history(GOOD, *again))] == ["P1"]
 
 
 def test_facts_survive_being_written_and_read(tmp_path):

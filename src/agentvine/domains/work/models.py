@@ -191,3 +191,23 @@ class WorkerAssignment(Base):
     execution_id: Mapped[uuid.UUID | None] = mapped_column(Uuid())
     assigned_at: Mapped[datetime] = stamp_now()
     completed_at: Mapped[datetime | None] = stamp()
+
+
+class ClaimOutcome(Base):
+    """How a claim ended that did not complete its order: what a repeated report is answered.
+
+    The order itself goes on meanwhile, and tells nothing of it any more. Of a completed order
+    nothing is kept here: it stays as it ended.
+    """
+
+    __tablename__ = "claim_outcomes"
+    __table_args__ = (Index("idx_claim_outcomes_worker", "worker_id"),)
+
+    work_order_id: Mapped[WorkOrderId] = foreign_key(
+        "work_orders.id", on_delete="CASCADE", primary_key=True
+    )
+    fence: Mapped[int] = mapped_column(BigInteger(), primary_key=True)
+    worker_id: Mapped[WorkerId] = foreign_key("workers.id", on_delete="CASCADE")
+    available_at: Mapped[datetime | None] = stamp()
+    """When the order could be claimed again; None when it had failed."""
+    created_at: Mapped[datetime] = stamp_now(nullable=False)

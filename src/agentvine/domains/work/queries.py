@@ -14,7 +14,7 @@ from agentvine.domains.tasks.enums import TaskId
 from agentvine.domains.tasks.models import Task
 from agentvine.domains.work.enums import OrderStatus
 from agentvine.domains.work.errors import LeaseLost, OrderNotFound
-from agentvine.domains.work.models import WorkerAssignment, WorkOrder
+from agentvine.domains.work.models import ClaimOutcome, WorkerAssignment, WorkOrder
 from agentvine.domains.workers.models import Worker
 from agentvine.kit.actor import Actor, WorkerActor
 from agentvine.kit.pagination import Page, PageRequest
@@ -47,7 +47,17 @@ async def task_of_claim(
     Raises:
         LeaseLost: No worker of this token made that claim, or it has claimed the order again since.
     """
-    task_id = await read.scalar(
+    task_id = await find_task_of_claim(read, actor, order_id, fence)
+    if task_id is None:
+        raise LeaseLost("No worker of this token holds that order by this fence.")
+    return task_id
+
+
+async def find_task_of_claim(
+    read: ReadSession, actor: WorkerActor, order_id: uuid.UUID, fence: int
+) -> TaskId | None:
+    """The same, or None."""
+    return await read.scalar(
         select(WorkOrder.task_id)
         .join(WorkerAssignment, WorkerAssignment.work_order_id == WorkOrder.id)
         .join(Worker, Worker.id == WorkerAssignment.worker_id)
@@ -57,9 +67,21 @@ async def task_of_claim(
             Worker.token_id == actor.token_id,
         )
     )
-    if task_id is None:
-        raise LeaseLost("No worker of this token holds that order by this fence.")
-    return task_id
+
+
+async def find_outcome(
+    read: ReadSession, actor: WorkerActor, order_id: uuid.UUID, fence: int
+) -> ClaimOutcome | None:
+    """How a claim of this token ended without completing its order; None when it did not."""
+    return await read.scalar(
+        select(ClaimOutcome)
+        .join(Worker, Worker.id == ClaimOutcome.worker_id)
+        .where(
+            ClaimOutcome.work_order_id == order_id,
+            ClaimOutcome.fence == fence,
+            Worker.token_id == actor.token_id,
+        )
+    )
 
 
 async def list_orders(

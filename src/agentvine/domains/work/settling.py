@@ -17,8 +17,9 @@ from agentvine.domains.work import queries, store
 from agentvine.domains.work.enums import AssignmentStatus, OrderStatus
 from agentvine.domains.work.errors import LeaseLost
 from agentvine.domains.work.events import AttemptEnded, OrderCompleted, PlacesFreed
-from agentvine.domains.work.models import WorkerAssignment, WorkOrder
+from agentvine.domains.work.models import ClaimOutcome, WorkerAssignment, WorkOrder
 from agentvine.domains.work.retries import Attempted, Decision, decide
+from agentvine.domains.workers.enums import WorkerId
 from agentvine.kit.actor import WorkerActor
 from agentvine.protocol.enums import FailureClass
 from agentvine.protocol.queue import (
@@ -40,7 +41,8 @@ async def complete_order(tx: Transaction, actor: WorkerActor, message: CompleteI
     Raises:
         LeaseLost: The claim is not the caller's any more.
     """
-    await _lock_task_of_claim(tx, actor, message.order_id, message.fence)
+    task_id = await queries.task_of_claim(tx, actor, message.order_id, message.fence)
+    await tasks.lock_task(tx, task_id)
     order = await store.settle(
         tx,
         message.order_id,
@@ -55,7 +57,7 @@ async def complete_order(tx: Transaction, actor: WorkerActor, message: CompleteI
         },
     )
     if order is None:
-        return await _repeated(tx, message.order_id, message.fence, {OrderStatus.COMPLETED})
+        return await _completed_before(tx, message.order_id, message.fence)
     await _end_assignment(tx, order, AssignmentStatus.COMPLETED)
     assert order.execution_id is not None, "a claimed order has an execution"
     tx.emit(OrderCompleted(order, order.execution_id, message.report))
@@ -77,9 +79,7 @@ async def fail_order(
     """
     current = await _lock_claim(tx, actor, message.order_id, message.fence)
     if current is None:
-        return await _repeated(
-            tx, message.order_id, message.fence, {OrderStatus.FAILED, OrderStatus.PENDING}
-        )
+        return await _answered_before(tx, actor, message.order_id, message.fence)
     if message.failure_class is FailureClass.CANCELLED and _is_only_stopped(current):
         return await _put_back(tx, current, STOPPED, report=message.report)
     return await _end_attempt(
@@ -108,9 +108,7 @@ async def release_order(
     """
     current = await _lock_claim(tx, actor, message.order_id, message.fence)
     if current is None:
-        return await _repeated(
-            tx, message.order_id, message.fence, {OrderStatus.PENDING, OrderStatus.FAILED}
-        )
+        return await _answered_before(tx, actor, message.order_id, message.fence)
     reason = message.reason or "given back by the worker"
     if current.cancel_requested_at is not None:
         return await _end_attempt(
@@ -129,6 +127,7 @@ async def _put_back(
     tx: Transaction, current: WorkOrder, reason: str, *, report: ExecutionReport | None
 ) -> OrderOutcome:
     """Let an order wait again as if it had not been tried."""
+    worker_id = current.worker_id
     values = _waiting(current) | {"available_at": tx.dialect.now_sql()}
     order = await store.settle(tx, current.id, current.fence, values)
     if order is None:
@@ -146,7 +145,7 @@ async def _put_back(
     )
     _free_places(tx, order)
     tx.hint(CHANNEL, order.queue_name)
-    return _outcome(order)
+    return _keep_outcome(tx, order, worker_id)
 
 
 async def take_back_lost(
@@ -258,6 +257,7 @@ async def _end_attempt(  # keyword-only facts of one ending
         }
     else:
         values |= ended(tx, told)
+    worker_id = order.worker_id
     change = store.take_back if is_lost else store.settle
     after = await change(tx, order.id, order.fence, values)
     if after is None:
@@ -278,7 +278,8 @@ async def _end_attempt(  # keyword-only facts of one ending
     _free_places(tx, after)
     if decision.will_retry:
         tx.hint(CHANNEL, after.queue_name)
-    return _outcome(after)
+    # Nothing more is taken of a claim that was lost, so nobody is answered.
+    return _outcome(after) if is_lost else _keep_outcome(tx, after, worker_id)
 
 
 def _seconds_until_lifted(tx: Transaction, message: FailIn) -> float | None:
@@ -302,30 +303,56 @@ def _is_only_stopped(order: WorkOrder) -> bool:
     return order.stop_requested_at is not None and order.cancel_requested_at is None
 
 
-async def _lock_task_of_claim(
-    tx: Transaction, actor: WorkerActor, order_id: uuid.UUID, fence: int
-) -> None:
-    await tasks.lock_task(tx, await queries.task_of_claim(tx, actor, order_id, fence))
-
-
 async def _lock_claim(
     tx: Transaction, actor: WorkerActor, order_id: uuid.UUID, fence: int
 ) -> WorkOrder | None:
     """The order of a claim that is still held, locked after its task; None when it has ended."""
-    await _lock_task_of_claim(tx, actor, order_id, fence)
+    task_id = await queries.find_task_of_claim(tx, actor, order_id, fence)
+    if task_id is None:
+        return None
+    await tasks.lock_task(tx, task_id)
     order = await store.lock_order(tx, order_id)
     is_held = order is not None and order.fence == fence and order.status is OrderStatus.CLAIMED
     return order if is_held else None
 
 
-async def _repeated(
-    tx: Transaction, order_id: uuid.UUID, fence: int, expected: set[OrderStatus]
-) -> OrderOutcome:
-    """The first answer again, when this report was taken before; else the claim is lost."""
+async def _completed_before(tx: Transaction, order_id: uuid.UUID, fence: int) -> OrderOutcome:
+    """The first answer again, when this claim has completed the order; else the claim is lost."""
     order = await tx.get(WorkOrder, order_id, populate_existing=True)
-    if order is None or order.fence != fence or order.status not in expected:
+    if order is None or order.fence != fence or order.status is not OrderStatus.COMPLETED:
         raise LeaseLost(_LOST)
     return _outcome(order)
+
+
+async def _answered_before(
+    tx: Transaction, actor: WorkerActor, order_id: uuid.UUID, fence: int
+) -> OrderOutcome:
+    """The first answer again, whatever has become of the order since; else the claim is lost."""
+    found = await queries.find_outcome(tx, actor, order_id, fence)
+    if found is None:
+        raise LeaseLost(_LOST)
+    will_retry = found.available_at is not None
+    return OrderOutcome(
+        order_id=order_id,
+        status=OrderStatus.PENDING if will_retry else OrderStatus.FAILED,
+        will_retry=will_retry,
+        available_at=found.available_at,
+    )
+
+
+def _keep_outcome(tx: Transaction, order: WorkOrder, worker_id: WorkerId | None) -> OrderOutcome:
+    """Answer a report that ended a claim, and keep the answer: the report may come again."""
+    outcome = _outcome(order)
+    assert worker_id is not None, "a claimed order has a worker"
+    tx.add(
+        ClaimOutcome(
+            work_order_id=order.id,
+            fence=order.fence,
+            worker_id=worker_id,
+            available_at=outcome.available_at,
+        )
+    )
+    return outcome
 
 
 async def _end_assignment(tx: Transaction, order: WorkOrder, status: AssignmentStatus) -> None:
