@@ -104,6 +104,10 @@ CASES = {
     "GET /queue/dead": Case("queue:read", ANYBODY),
     "POST /queue/dead/retry": Case("queue:write", ANYBODY, {}),
     "GET /queue/orders/{order_id}/why": Case("queue:read", ROW),
+    "POST /queue/orders/{order_id}/pause": Case("tasks:write", ROW),
+    "POST /queue/orders/{order_id}/resume": Case("tasks:write", ROW),
+    "GET /queue/orders/{order_id}/messages": Case("queue:read", ROW),
+    "POST /queue/orders/{order_id}/messages": Case("tasks:write", ROW, {"text": "look again"}),
     "GET /tasks/{task_id}/why": Case("queue:read", ROW),
     "GET /queue/limits": Case("queue:read", ANYBODY),
     "PUT /queue/limits": Case(
@@ -173,6 +177,7 @@ CASES = {
     "POST /queue/claim": Case("work", WORK, SESSION | {"claim_token": "0123456789abcdef"}),
     "POST /queue/heartbeat": Case("work", WORK, SESSION),
     "POST /queue/listen": Case("work", WORK, SESSION),
+    "POST /queue/control": Case("work", WORK, REPORT | {"is_paused": True}),
     "POST /queue/complete": Case("work", WORK, REPORT | {"report": {}}),
     "POST /queue/fail": Case(
         "work", WORK, REPORT | {"failure_class": "worker_error", "message": ""}

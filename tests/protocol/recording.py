@@ -34,6 +34,7 @@ LIFE: dict[str, tuple[str, str, dict[str, Any]]] = {
             "max_concurrent_tasks": 2,
             "held": [],
             "isolation": {"containment": "namespace", "problems": {}, "has_sandbox": True},
+            "controls": {"can_pause": True, "steers": ["command"]},
         },
     ),
     "claim": (
@@ -55,6 +56,34 @@ LIFE: dict[str, tuple[str, str, dict[str, Any]]] = {
             "worker_id": "{worker_id}",
             "session_id": "{session_id}",
             "held": [{"order_id": "{first_order}", "fence": 1, "phase": "running"}],
+        },
+    ),
+    # A person has paused the run meanwhile, and has said something to it.
+    "controlled": (
+        "POST",
+        "/queue/heartbeat",
+        {
+            "worker_id": "{worker_id}",
+            "session_id": "{session_id}",
+            "held": [{"order_id": "{first_order}", "fence": 1, "phase": "running"}],
+        },
+    ),
+    "control": (
+        "POST",
+        "/queue/control",
+        {"order_id": "{first_order}", "fence": 1, "is_paused": True, "messages_to": 1},
+    ),
+    "listen": (
+        "POST",
+        "/queue/listen",
+        {
+            "worker_id": "{worker_id}",
+            "session_id": "{session_id}",
+            "held": [{"order_id": "{first_order}", "fence": 1, "phase": "running"}],
+            "controls": [
+                {"order_id": "{first_order}", "fence": 1, "is_paused": True, "messages_to": 1}
+            ],
+            "wait_seconds": 0,
         },
     ),
     "logs": (
@@ -140,11 +169,15 @@ class Conversation:
 
     worker: Caller
     known: dict[str, str]
+    person: Caller
+    """May pause and steer."""
     exchanges: dict[str, Exchange] = field(default_factory=dict)
 
     async def play(self, life: Mapping[str, Exchange]) -> None:
         """Say everything, in order."""
         for name, message in life.items():
+            if name == "controlled":
+                await self._pause_and_steer()
             if name == "bundle":
                 answer = await self._put_bundle(self._filled(message.path))
             else:
@@ -157,6 +190,11 @@ class Conversation:
             )
             self._learn(name, body)
 
+    async def _pause_and_steer(self) -> None:
+        path = f"/queue/orders/{self.known['first_order']}"
+        await self.person.post(f"{path}/messages", {"text": "look at the logs"})
+        await self.person.post(f"{path}/pause")
+
     async def _put_bundle(self, path: str) -> Any:
         digest = hashlib.sha256(BUNDLE).hexdigest()
         claim = {"order_id": self.known["third_order"], "fence": "1", "sha256": digest}
@@ -165,7 +203,7 @@ class Conversation:
     def _learn(self, name: str, answer: Any) -> None:
         if name == "register":
             self.known["worker_id"] = answer["worker_id"]
-        orders = answer.get("orders", [])
+        orders = answer.get("orders", []) if answer else []
         for place, order in zip(
             ("first", "second") if name == "claim" else ("third",), orders, strict=False
         ):

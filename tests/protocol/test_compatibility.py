@@ -14,8 +14,9 @@ from pydantic import TypeAdapter
 
 from agentvine.kit.ids import new_id
 from agentvine.protocol.base import PROTOCOL_VERSION
+from agentvine.protocol.enums import UserRole
 from agentvine.protocol.executions import BundleOut, LogBatchOut
-from agentvine.protocol.queue import ClaimOut, HeartbeatOut, OrderOutcome
+from agentvine.protocol.queue import ClaimOut, HeartbeatOut, ListenOut, OrderOutcome
 from agentvine.protocol.workers import WorkerRegisteredOut
 from tests.protocol.recording import (
     FOLDER,
@@ -42,6 +43,8 @@ ANSWERS: dict[str, type[Any]] = {
     "fail": OrderOutcome,
     "release": OrderOutcome,
 }
+SINCE_1_2: dict[str, type[Any]] = {"controlled": HeartbeatOut, "listen": ListenOut}
+"""``control`` has an answer without a body."""
 
 pytestmark = pytest.mark.promise("P26")
 
@@ -55,7 +58,8 @@ async def conversation(api: Api) -> Conversation:
             run = {"command": "true", "queue_name": queue}
             await make_task(tx, ground.owner, ground.repository, run=run)
     known = {"session_id": str(new_id()), "worker_name": unique("worker"), "queue": queue}
-    return Conversation(await api.worker(unique("token")), known)
+    admin = await api.person(unique("admin"), UserRole.ADMIN)
+    return Conversation(await api.worker(unique("token")), known, admin)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -75,8 +79,10 @@ async def test_a_server_of_today_takes_what_an_earlier_worker_says(
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_client_of_today_understands_what_an_earlier_server_answers(version: str):
     recorded = read_recorded(version)
-    assert set(recorded) == {*ANSWERS, "stale"}
-    for name, model in ANSWERS.items():
+    answers = ANSWERS if version in {"1.0", "1.1"} else ANSWERS | SINCE_1_2
+    silent = {"stale"} if answers is ANSWERS else {"stale", "control"}
+    assert set(recorded) == {*answers, *silent}
+    for name, model in answers.items():
         TypeAdapter(model).validate_json(json.dumps(recorded[name].answer))
 
 

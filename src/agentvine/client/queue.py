@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 from agentvine.client.pages import Listing
 from agentvine.client.transport import Call, Transport, get, post
 from agentvine.protocol.base import PageOut
+from agentvine.protocol.controls import ControlIn, RunMessageOut, SteerIn
 from agentvine.protocol.enums import FailureClass, OrderStatus
 from agentvine.protocol.queue import (
     BulkEnqueueIn,
@@ -33,6 +34,7 @@ from agentvine.protocol.tasks import TaskOut
 
 _ANSWER_SECONDS = 15.0
 _STATUS = TypeAdapter(list[QueueStatusOut])
+_MESSAGES = TypeAdapter(list[RunMessageOut])
 
 
 class QueueApi:
@@ -60,6 +62,27 @@ class QueueApi:
     async def order(self, order_id: uuid.UUID) -> WorkOrderOut:
         """One work order."""
         return await self._transport.fetch(get(f"queue/orders/{order_id}"), WorkOrderOut)
+
+    async def pause(self, order_id: uuid.UUID) -> WorkOrderOut:
+        """Let the run of an order stand still; `paused_since` tells when it does."""
+        call = post(f"queue/orders/{order_id}/pause", is_repeatable=True)
+        return await self._transport.fetch(call, WorkOrderOut)
+
+    async def resume(self, order_id: uuid.UUID) -> WorkOrderOut:
+        """Let a run that stands still go on."""
+        call = post(f"queue/orders/{order_id}/resume", is_repeatable=True)
+        return await self._transport.fetch(call, WorkOrderOut)
+
+    async def steer(
+        self, order_id: uuid.UUID, text: str, *, idempotency_key: str | None = None
+    ) -> RunMessageOut:
+        """Say something to the run of an order."""
+        call = post(f"queue/orders/{order_id}/messages", SteerIn(text=text))
+        return await self._transport.fetch(call.with_key(idempotency_key), RunMessageOut)
+
+    async def messages(self, order_id: uuid.UUID) -> Sequence[RunMessageOut]:
+        """What was said to the runs of an order, and whether they have it."""
+        return await self._transport.fetch_as(get(f"queue/orders/{order_id}/messages"), _MESSAGES)
 
     async def enqueue(self, task_id: uuid.UUID) -> TaskOut:
         """Start a task: it is queued as soon as nothing holds it back."""
@@ -124,6 +147,10 @@ class QueueApi:
             read_timeout=body.wait_seconds + _ANSWER_SECONDS,
         )
         return await self._transport.fetch(call, ListenOut)
+
+    async def control(self, body: ControlIn) -> None:
+        """Tell what has become of a pause, a resumption or messages."""
+        await self._transport.send(post("queue/control", body, is_repeatable=True))
 
     async def complete(self, body: CompleteIn) -> OrderOutcome:
         """Report success."""

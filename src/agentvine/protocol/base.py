@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Generic, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-PROTOCOL_VERSION = "1.1"
+PROTOCOL_VERSION = "1.2"
 """Version of this contract. The minor part grows with additions an old peer may ignore."""
 
 PROTOCOL_HEADER = "AgentVine-Protocol"

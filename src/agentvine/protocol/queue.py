@@ -15,6 +15,7 @@ from typing import Any, Self
 from pydantic import AwareDatetime, Field, model_validator
 
 from agentvine.protocol.base import Input, Output, Verbatim
+from agentvine.protocol.controls import ControlKnown, LeaseControl
 from agentvine.protocol.enums import (
     ChangeKind,
     ExecutionPhase,
@@ -126,6 +127,8 @@ class LeaseOut(Output):
     order_id: uuid.UUID
     fence: int
     state: LeaseState
+    control: LeaseControl | None = None
+    """None: nobody has asked anything of this claim, or the server does not know of it."""
 
 
 class HeartbeatOut(Output):
@@ -139,19 +142,22 @@ class HeartbeatOut(Output):
 class ListenIn(Input):
     """Wait, up to ``wait_seconds``, until a beat would tell something new.
 
-    ``held`` are the claims that are to go on, as far as the worker knows.
+    ``held`` are the claims that are to go on, as far as the worker knows; ``controls`` what else it
+    was told of them. A worker that was told nothing leaves that out.
     """
 
     worker_id: uuid.UUID
     session_id: uuid.UUID
     held: list[Held] = Field(default_factory=list[Held], max_length=1000)
+    controls: list[ControlKnown] = Field(default_factory=list[ControlKnown], max_length=1000)
     wait_seconds: float = Field(default=0, ge=0, le=55)
 
 
 class ListenOut(Output):
-    """Whether to beat now: a claim is to be cancelled or was lost, or the worker is to drain.
+    """Whether to beat now: something is wanted of a claim, or the worker is to drain.
 
-    It may be true for nothing; what is so, the beat tells.
+    A claim is to be cancelled or was lost; its run is to stand still, to go on, or to get a
+    message. It may be true for nothing; what is so, the beat tells.
     """
 
     news: bool
@@ -320,6 +326,10 @@ class WorkOrderOut(Output):
     expires_at: datetime | None = None
     last_failure_class: str | None = None
     lost_count: int = 0
+    pausing_since: datetime | None = None
+    """When somebody asked that its run stand still; None when it is to go on."""
+    paused_since: datetime | None = None
+    """Since when the run does stand still."""
 
 
 class QueueStatusOut(Output):

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ConfigDict, Field, SecretStr
 
 from agentvine.protocol.base import Input, Output, Verbatim
+from agentvine.protocol.controls import WorkerControls
 from agentvine.protocol.enums import CapabilityLevel, TaskType, WorkerStatus
 
 
@@ -51,6 +52,8 @@ class WorkerRegisterIn(Input):
     """Executions whose outcome waits in this worker's outbox to be reported."""
     isolation: WorkerIsolation | None = None
     """Left out by workers that do not know of it."""
+    controls: WorkerControls | None = None
+    """Likewise; such a worker's runs can be cancelled, but neither paused nor steered."""
 
 
 class WorkerRegisteredOut(Output):

@@ -8,13 +8,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 
+from agentvine.domains.identity.idempotency import CreateOnce
 from agentvine.domains.projects import queries as projects
 from agentvine.domains.projects.errors import ProjectNotFound, ProjectReadOnly
 from agentvine.domains.tasks import queries as tasks
 from agentvine.domains.tasks import service as task_service
 from agentvine.domains.tasks.errors import TaskNotFound, TaskNotRunnable
 from agentvine.domains.tasks.schemas import task_out  # lint: allow AV017 (answers with a task)
-from agentvine.domains.work import bulk, claiming, limiting, queries, why
+from agentvine.domains.work import bulk, claiming, controls, limiting, queries, why
 from agentvine.domains.work.enums import LimitScope, OrderStatus
 from agentvine.domains.work.errors import (
     ClaimStale,
@@ -22,6 +23,10 @@ from agentvine.domains.work.errors import (
     LimitNotFound,
     LimitTargetInvalid,
     OrderNotFound,
+    OrderNotRunning,
+    PauseUnsupported,
+    SteeringUnsupported,
+    TooManyMessages,
 )
 from agentvine.domains.work.listening import Listener
 from agentvine.domains.work.reports import Reports
@@ -34,6 +39,7 @@ from agentvine.http.problems import responses
 from agentvine.kit.actor import UserActor
 from agentvine.kit.errors import AppError
 from agentvine.protocol.base import PageOut
+from agentvine.protocol.controls import ControlIn, RunMessageOut, SteerIn
 from agentvine.protocol.enums import FailureClass
 from agentvine.protocol.limits import (
     LimitIn,
@@ -76,9 +82,14 @@ router = APIRouter()
 QueueReader = Annotated[UserActor, Depends(require("queue:read"))]
 QueueWriter = Annotated[UserActor, Depends(require("queue:write"))]
 QueueAdmin = Annotated[UserActor, Depends(require("queue:admin"))]
+TaskWriter = Annotated[UserActor, Depends(require("tasks:write"))]
+"""Who may cancel a run may also pause it and steer it."""
 
 _OF_PROJECT = (ProjectNotFound, ProjectReadOnly)
 _FENCED = responses(LeaseLost)
+_CONTROLLED = responses(OrderNotFound, ProjectReadOnly, OrderNotRunning)
+_PAUSED = _CONTROLLED | responses(PauseUnsupported)
+_STEERED = _CONTROLLED | responses(SteeringUnsupported, TooManyMessages)
 _SESSION = responses(WorkerNotFound, WorkerSuperseded)
 # Spreads polls and retries; nothing secret hangs on it.
 _draw = random.Random()  # noqa: S311
@@ -169,6 +180,41 @@ async def get_order(order_id: uuid.UUID, actor: QueueReader, read: Read) -> Work
     return WorkOrderOut.model_validate(await queries.get_order(read, actor, order_id))
 
 
+@router.post("/queue/orders/{order_id}/pause", tags=["queue"], responses=_PAUSED)
+async def pause_run(order_id: uuid.UUID, actor: TaskWriter, tx: Tx) -> WorkOrderOut:
+    """Let the run of an order stand still; its worker keeps it until it is to go on.
+
+    The answer comes before the worker has done it: `paused_since` tells when it has.
+    """
+    return WorkOrderOut.model_validate(await controls.pause_run(tx, actor, order_id))
+
+
+@router.post("/queue/orders/{order_id}/resume", tags=["queue"], responses=_CONTROLLED)
+async def resume_run(order_id: uuid.UUID, actor: TaskWriter, tx: Tx) -> WorkOrderOut:
+    """Let a run that stands still go on."""
+    return WorkOrderOut.model_validate(await controls.resume_run(tx, actor, order_id))
+
+
+@router.get("/queue/orders/{order_id}/messages", tags=["queue"], responses=responses(OrderNotFound))
+async def list_messages(order_id: uuid.UUID, actor: QueueReader, read: Read) -> list[RunMessageOut]:
+    """What was said to the runs of an order, oldest first, and whether they have it."""
+    return await controls.list_messages(read, actor, order_id)
+
+
+@router.post(
+    "/queue/orders/{order_id}/messages", tags=["queue"], status_code=201, responses=_STEERED
+)
+async def steer_run(
+    order_id: uuid.UUID, body: SteerIn, actor: TaskWriter, tx: Tx, once: CreateOnce
+) -> RunMessageOut:
+    """Say something to the run of an order."""
+
+    async def create() -> RunMessageOut:
+        return await controls.steer_run(tx, actor, order_id, body.text)
+
+    return await once.run(tx, body, RunMessageOut, create)
+
+
 @router.post("/workers/register", tags=["protocol"], responses=responses(WorkerNameTaken))
 async def register_worker(
     body: WorkerRegisterIn, actor: Worker, tx: Tx, state: State
@@ -215,6 +261,12 @@ async def listen(body: ListenIn, actor: Worker, state: State, request: Request) 
     """Wait until a beat would tell something new, such as that a run is to be cancelled."""
     async with until_over(request, state.stopping) as over:
         return ListenOut(news=await state.effect(Listener).listen(actor, body, over))
+
+
+@router.post("/queue/control", tags=["protocol"], status_code=204, responses=_FENCED)
+async def note_control(body: ControlIn, actor: Worker, tx: Tx) -> None:
+    """The run stands still or goes on, or has got messages, as people wanted."""
+    await controls.note_done(tx, actor, body)
 
 
 @router.post("/queue/complete", tags=["protocol"], responses=_FENCED)

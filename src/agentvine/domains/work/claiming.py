@@ -10,7 +10,7 @@ from sqlalchemy import select
 from agentvine.config.settings import QueueSettings
 from agentvine.db.base import table_of
 from agentvine.db.session import ReadSession, Transaction
-from agentvine.domains.work import limits, lines, settling, store
+from agentvine.domains.work import controls, limits, lines, settling, store
 from agentvine.domains.work.capabilities import satisfied_sets
 from agentvine.domains.work.enums import AssignmentStatus, OrderStatus
 from agentvine.domains.work.errors import ClaimStale
@@ -115,6 +115,8 @@ async def renew_leases(
 ) -> tuple[list[LeaseOut], bool]:
     """Answer a beat: which claims are kept, lost, or to be cancelled; and whether to drain.
 
+    With each claim comes what people want of its run besides.
+
     Raises:
         WorkerNotFound: It is not registered, or not by this token.
         WorkerSuperseded: A later process of the same worker has registered.
@@ -127,15 +129,21 @@ async def renew_leases(
         [(claim.order_id, claim.fence) for claim in message.held],
         lease_seconds=settings.lease_seconds,
     )
+    wanted = await controls.wanted_of(tx, renewed)
     answers: list[LeaseOut] = []
     for claim in message.held:
-        lease = renewed.get((claim.order_id, claim.fence))
+        key = (claim.order_id, claim.fence)
+        lease = renewed.get(key)
         state = LeaseState.LOST
         if lease is not None:
             state = LeaseState.CANCEL if lease.is_to_stop else LeaseState.KEPT
             if lease.execution_id is not None:
                 tx.emit(AttemptAdvanced(lease.task_id, lease.execution_id, claim.phase))
-        answers.append(LeaseOut(order_id=claim.order_id, fence=claim.fence, state=state))
+        answers.append(
+            LeaseOut(
+                order_id=claim.order_id, fence=claim.fence, state=state, control=wanted.get(key)
+            )
+        )
     return answers, worker.is_draining
 
 

@@ -3,6 +3,7 @@
 from typing import NewType
 from uuid import UUID
 
+from agentvine.protocol.controls import MessageState
 from agentvine.protocol.enums import AssignmentStatus, LimitScope, OrderStatus
 
 __all__ = [
@@ -10,7 +11,9 @@ __all__ = [
     "CapabilitySetId",
     "LimitId",
     "LimitScope",
+    "MessageState",
     "OrderStatus",
+    "RunMessageId",
     "WorkOrderId",
     "WorkerAssignmentId",
 ]
@@ -20,3 +23,4 @@ WorkOrderId = NewType("WorkOrderId", UUID)
 WorkerAssignmentId = NewType("WorkerAssignmentId", UUID)
 CapabilitySetId = NewType("CapabilitySetId", int)
 LimitId = NewType("LimitId", int)
+RunMessageId = NewType("RunMessageId", UUID)

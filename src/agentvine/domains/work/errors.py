@@ -1,6 +1,6 @@
 """Errors of the work slice."""
 
-from agentvine.kit.errors import Conflict, Invalid, NotFound
+from agentvine.kit.errors import Conflict, Invalid, LimitReached, NotFound
 
 
 class LeaseLost(Conflict):
@@ -37,3 +37,27 @@ class LimitTargetInvalid(Invalid):
     """A limit cannot be about this."""
 
     code = "limit_target_invalid"
+
+
+class OrderNotRunning(Conflict):
+    """This order is not being run now."""
+
+    code = "order_not_running"
+
+
+class PauseUnsupported(Conflict):
+    """The worker of this run cannot pause it."""
+
+    code = "pause_unsupported"
+
+
+class SteeringUnsupported(Conflict):
+    """This run takes no messages."""
+
+    code = "steering_unsupported"
+
+
+class TooManyMessages(LimitReached):
+    """This run has not taken the messages before this one."""
+
+    code = "too_many_messages"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from agentvine.db.hints import Subscription
 from agentvine.db.session import Database
-from agentvine.domains.work import store
+from agentvine.domains.work import controls, store
 from agentvine.domains.workers import queries as workers
 from agentvine.domains.workers.service import NEWS
 from agentvine.kit.actor import WorkerActor
@@ -46,8 +46,10 @@ class Listener:
             worker = await workers.get_calling_worker(
                 read, actor, message.worker_id, message.session_id
             )
-            going_on = await store.count_going_on(read, worker.id, _claims(message.held))
-        return going_on < len(set(_claims(message.held)))
+            claims = _claims(message.held)
+            if await store.count_going_on(read, worker.id, claims) < len(set(claims)):
+                return True
+            return await controls.has_news(read, claims, message.controls)
 
 
 def _claims(held: Sequence[Held]) -> list[store.Claim]:

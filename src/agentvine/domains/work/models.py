@@ -40,6 +40,7 @@ from agentvine.domains.work.enums import (
     LimitId,
     LimitScope,
     OrderStatus,
+    RunMessageId,
     WorkerAssignmentId,
     WorkOrderId,
 )
@@ -163,6 +164,12 @@ class WorkOrder(Base):
     wait. No foreign key: a limit that goes away must not have to look at every order."""
     held_limits: Mapped[list[int] | None] = mapped_column(Json())
     """The limits that count the current claim, so that its end gives back just these."""
+    controlled_fence: Mapped[int | None] = mapped_column(BigInteger())
+    """The claim that a person has paused, or has sent messages to: what the next two say is about
+    that one alone, so that no other claim has to clear them."""
+    pause_requested_at: Mapped[datetime | None] = stamp()
+    paused_at: Mapped[datetime | None] = stamp()
+    """Since when the run stands still, as its worker said."""
     lost_count: Mapped[int] = integer(0, nullable=False)
     last_failure_class: Mapped[str | None] = varchar(50)
     enqueued_at: Mapped[datetime] = stamp_now()
@@ -170,6 +177,40 @@ class WorkOrder(Base):
     completed_at: Mapped[datetime | None] = stamp()
     expires_at: Mapped[datetime | None] = stamp()
     """The order itself is too late then; a lease ends at ``lease_expires_at``."""
+
+    @property
+    def pausing_since(self) -> datetime | None:
+        """When somebody asked that the run stand still; None when it is to go on."""
+        return self.pause_requested_at if self._is_controlled else None
+
+    @property
+    def paused_since(self) -> datetime | None:
+        """Since when the run stands still."""
+        return self.paused_at if self._is_controlled else None
+
+    @property
+    def _is_controlled(self) -> bool:
+        return self.status is OrderStatus.CLAIMED and self.controlled_fence == self.fence
+
+
+class RunMessage(Base):
+    """What a person has said to a run while it ran."""
+
+    __tablename__ = "run_messages"
+    __table_args__ = (UniqueConstraint("work_order_id", "fence", "number"),)
+
+    id: Mapped[RunMessageId] = uuid_key()
+    work_order_id: Mapped[WorkOrderId] = foreign_key("work_orders.id", on_delete="CASCADE")
+    fence: Mapped[int] = mapped_column(BigInteger())
+    """The claim whose run it is for."""
+    number: Mapped[int] = mapped_column(Integer())
+    """Counts the messages to that run, from 1."""
+    execution_id: Mapped[uuid.UUID] = mapped_column(Uuid())
+    author: Mapped[str] = varchar(200)
+    text: Mapped[str] = mapped_column(Text())
+    created_at: Mapped[datetime] = stamp_now(nullable=False)
+    delivered_at: Mapped[datetime | None] = stamp()
+    """When its worker said that it had handed it over."""
 
 
 class WorkerAssignment(Base):

@@ -233,6 +233,9 @@ class Renewed:
     execution_id: uuid.UUID | None
     is_to_stop: bool
     """Its run shall stop: it was cancelled, or everything is stopped."""
+    is_controlled: bool
+    """Whether a person has paused it, or has sent messages to it."""
+    is_to_pause: bool
 
 
 Claim = tuple[uuid.UUID, int]
@@ -273,6 +276,8 @@ _RENEWED = (
     WorkOrder.execution_id,
     WorkOrder.cancel_requested_at,
     WorkOrder.stop_requested_at,
+    WorkOrder.controlled_fence,
+    WorkOrder.pause_requested_at,
 )
 
 
@@ -292,6 +297,8 @@ def _renewed(rows: Any) -> dict[Claim, Renewed]:
             row.task_id,
             row.execution_id,
             row.cancel_requested_at is not None or row.stop_requested_at is not None,
+            is_controlled=row.controlled_fence == row.fence,
+            is_to_pause=row.pause_requested_at is not None,
         )
         for row in rows.all()
     }

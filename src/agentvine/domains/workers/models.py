@@ -29,6 +29,7 @@ from agentvine.domains.workers.enums import (
     WorkerStatus,
     WorkerType,
 )
+from agentvine.protocol.controls import WorkerControls
 
 
 def _default_queues() -> list[str]:
@@ -56,7 +57,8 @@ class Worker(Base):
     timeout_seconds: Mapped[int] = integer(3600)
     context_window_size: Mapped[int] = integer(200_000)
     config: Mapped[dict[str, Any]] = document(dict, nullable=True)
-    """``isolation``: how it holds its runs, as it told when it registered."""
+    """``isolation``: how it holds its runs; ``controls``: what it can do to them on a person's
+    behalf; both as it told when it registered."""
     capabilities: Mapped[list[Any]] = document(list, "[]", nullable=True)
     last_heartbeat_at: Mapped[datetime | None] = stamp()
     session_id: Mapped[uuid.UUID | None] = mapped_column(Uuid())
@@ -81,6 +83,12 @@ class Worker(Base):
     def isolation(self) -> dict[str, Any] | None:
         """How it holds its runs; None for workers that do not tell."""
         return (self.config or {}).get("isolation")
+
+    @property
+    def controls(self) -> WorkerControls | None:
+        """What it can do to its runs on a person's behalf; None for workers that do not tell."""
+        told = (self.config or {}).get("controls")
+        return None if told is None else WorkerControls.model_validate(told)
 
 
 class WorkerCapability(Base):
