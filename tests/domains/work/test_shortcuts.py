@@ -21,6 +21,7 @@ from agentvine.domains.work.enums import LimitScope, OrderStatus
 from agentvine.domains.work.errors import ClaimStale
 from agentvine.domains.work.models import WorkerAssignment, WorkOrder
 from agentvine.domains.workers import service as worker_service
+from agentvine.domains.workers.errors import WorkerNotFound, WorkerSuperseded
 from agentvine.domains.workers.models import Worker
 from agentvine.kit.ids import random_token
 from agentvine.protocol.enums import CapabilityLevel, DependencyType
@@ -56,7 +57,6 @@ async def by_shortcut(
 ) -> list[Any] | None:
     """What the statement alone grants; None where it leaves the claim to the long way."""
     message = message_of(hand, slots, token, number)
-    await hand._introduce(message)
     result = await hand.crew.shortcuts.claim(hand.actor, message)
     return None if result is None else result.granted
 
@@ -229,7 +229,6 @@ async def test_what_a_worker_may_not_take_it_does_not_get(crew_database: Databas
 
     # A set of requirements that was made since: what it can take must be found out anew.
     message = message_of(worker)
-    await worker._introduce(message)
     await crew.enqueue(run_capabilities={f"other {crew.queue_name}": CapabilityLevel.BEGINNER})
     assert await crew.shortcuts.claim(worker.actor, message) is None
 
@@ -239,7 +238,6 @@ async def test_a_draining_or_superseded_worker_goes_the_long_way(crew_database: 
     await crew.enqueue()
     worker = await crew.worker()
     message = message_of(worker)
-    await worker._introduce(message)
     async with crew_database.transaction() as tx:
         row = await tx.get_one(Worker, worker.worker_id)
         await worker_service.set_draining(tx, row, is_draining=True)
@@ -247,10 +245,20 @@ async def test_a_draining_or_superseded_worker_goes_the_long_way(crew_database: 
 
     other = await crew.worker()
     message = message_of(other)
-    await other._introduce(message)
+    await crew.shortcuts.claim(other.actor, message)
     await other.restart()
     assert await crew.shortcuts.claim(other.actor, message) is None
-    assert await crew.shortcuts.claim(new_token(), message_of(other)) is None
+
+
+async def test_who_is_not_known_is_looked_up_before_the_statement(crew_database: Database):
+    crew = await make_crew(crew_database)
+    worker = await crew.worker()
+    superseded = message_of(worker)
+    await worker.restart()
+    with pytest.raises(WorkerSuperseded):
+        await crew.shortcuts.claim(worker.actor, superseded)
+    with pytest.raises(WorkerNotFound):
+        await crew.shortcuts.claim(new_token(), message_of(worker))
 
 
 async def test_where_there_are_limits_every_claim_goes_the_long_way(crew_database: Database):

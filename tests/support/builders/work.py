@@ -22,7 +22,6 @@ from agentvine.domains.work import claiming, settling
 from agentvine.domains.work.models import WorkOrder
 from agentvine.domains.work.shortcuts import Shortcuts
 from agentvine.domains.workers import service as worker_service
-from agentvine.domains.workers.models import Worker
 from agentvine.kit.actor import WorkerActor
 from agentvine.kit.ids import new_id, random_token
 from agentvine.protocol.enums import ExecutionPhase, FailureClass
@@ -225,21 +224,12 @@ class Hand:
             number=number,
         )
         if self.crew.takes_shortcuts:
-            await self._introduce(message)
             quick = await self.crew.shortcuts.claim(self.actor, message)
             if quick is not None:
                 return quick.granted
         async with self.crew.database.transaction(self.actor) as tx:
             result = await claiming.claim_orders(tx, self.actor, message, self.crew.settings)
         return result.granted
-
-    async def _introduce(self, message: ClaimIn) -> None:
-        """Let the shortcuts know what this process can take, as an earlier claim would have."""
-        async with self.crew.database.read() as read:
-            worker = await read.get(Worker, self.worker_id)
-            if worker is not None and worker.session_id == self.session_id:
-                wanted = await claiming.filter_for(read, worker, self.actor)
-                self.crew.shortcuts.learn(message, wanted)
 
     async def claim_one(self) -> ClaimedOrder:
         """Claim the one order that must be there."""

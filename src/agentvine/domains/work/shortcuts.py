@@ -26,8 +26,9 @@ from agentvine.db.direct import Direct, Row, StatementRefused
 from agentvine.db.engine import to_json
 from agentvine.db.session import Database
 from agentvine.domains.work import store
-from agentvine.domains.work.claiming import ClaimResult
+from agentvine.domains.work.claiming import ClaimResult, filter_for
 from agentvine.domains.work.enums import OrderStatus
+from agentvine.domains.workers import queries as workers
 from agentvine.kit.actor import WorkerActor
 from agentvine.kit.ids import new_id
 from agentvine.protocol.queue import (
@@ -296,7 +297,7 @@ class Plain:
 
 @dataclass(slots=True)
 class _Profile:
-    """What a worker's process can take, as its last claim on the long way found it."""
+    """What a worker's process can take, as it was when it was last looked up."""
 
     session_id: uuid.UUID
     wanted: store.ClaimFilter
@@ -315,18 +316,32 @@ class Shortcuts:
         """Remember what a worker can take; it changes with its process only."""
         if len(self._profiles) >= _MAX_PROFILES:
             self._profiles.clear()
-        if len(wanted.queues) == 1:
-            self._profiles[message.worker_id] = _Profile(message.session_id, wanted)
+        self._profiles[message.worker_id] = _Profile(message.session_id, wanted)
 
-    def _wanted_by(self, message: ClaimIn) -> store.ClaimFilter | None:
+    async def _wanted_by(self, actor: WorkerActor, message: ClaimIn) -> store.ClaimFilter:
         profile = self._profiles.get(message.worker_id)
-        known = profile is not None and profile.session_id == message.session_id
-        return profile.wanted if profile is not None and known else None
+        if profile is not None and profile.session_id == message.session_id:
+            return profile.wanted
+        async with self.database.read() as read:
+            worker = await workers.get_calling_worker(
+                read, actor, message.worker_id, message.session_id
+            )
+            wanted = await filter_for(read, worker, actor)
+        self.learn(message, wanted)
+        return wanted
 
     async def claim(self, actor: WorkerActor, message: ClaimIn) -> ClaimResult | None:
-        """Claim in one statement; None when that is not for it to decide."""
-        direct, wanted = self.database.direct, self._wanted_by(message)
-        if direct is None or wanted is None:
+        """Claim in one statement; None when that is not for it to decide.
+
+        Raises:
+            WorkerNotFound: It is not registered, or not by this token.
+            WorkerSuperseded: A later process of the same worker has registered.
+        """
+        direct = self.database.direct
+        if direct is None:
+            return None
+        wanted = await self._wanted_by(actor, message)
+        if len(wanted.queues) != 1:
             return None
         rows = await _run(self.plain.claim, direct, self.claim_values(actor, message, wanted))
         room = rows[0]["room"] if rows else None
