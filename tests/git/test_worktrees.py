@@ -15,7 +15,9 @@ from agentvine.git.worktrees import (
     find_worktree,
     list_worktrees,
     prune_worktrees,
+    remove_folder,
     remove_worktree,
+    set_aside,
 )
 from tests.support.repositories import Repo
 
@@ -181,6 +183,25 @@ async def test_a_worktree_is_removed_however_it_was_left(
     assert list_worktrees(mirror) == []
 
 
+async def test_a_worktree_is_set_aside_at_once_and_removed_later(
+    git: Git, source: Repo, mirror: Path, tmp_path: Path
+) -> None:
+    path, aside = tmp_path / "run", tmp_path / "aside"
+    await add_worktree(git, mirror, path, base=source.head, branch="b")
+    (path / "locked").mkdir(mode=0o500)
+    path.chmod(0o500)
+    moved = set_aside(mirror, path, aside)
+    assert moved is not None
+    assert (moved.parent, (moved / "README.md").is_file()) == (aside, True)
+    assert not path.exists()
+    assert list_worktrees(mirror) == []
+    await add_worktree(git, mirror, path, base=source.head, branch="b", replace_branch=True)
+    remove_folder(moved)
+    assert list(aside.iterdir()) == []
+    assert (path / "README.md").is_file()
+    assert set_aside(None, tmp_path / "nothing", aside) is None
+
+
 async def test_a_link_in_the_place_of_a_worktree_is_removed_without_what_it_points_to(
     git: Git, source: Repo, mirror: Path, tmp_path: Path
 ) -> None:
@@ -192,6 +213,9 @@ async def test_a_link_in_the_place_of_a_worktree_is_removed_without_what_it_poin
     (precious / "file").write_text("x")
     path.symlink_to(precious)
     await remove_worktree(mirror, path)
+    assert not path.is_symlink()
+    path.symlink_to(precious)
+    assert set_aside(mirror, path, tmp_path / "aside") is None
     assert not path.is_symlink()
     assert (precious / "file").exists()
 

@@ -25,6 +25,7 @@ async def carry_out(server: WireServer, start_worker: StartWorker, **order: obje
 def assert_nothing_is_left(data_dir: Path) -> None:
     places = DataPlaces(data_dir)
     assert list(places.worktrees.iterdir()) == []
+    assert list(places.removed.iterdir() if places.removed.is_dir() else ()) == []
     assert list(read_folders(places.worker("w1").runs)) == []
     assert list(places.worker("w1").processes.iterdir()) == []
 

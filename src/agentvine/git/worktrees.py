@@ -124,10 +124,47 @@ async def remove_worktree(mirror: Path, path: Path) -> None:
     """
     with suppress(WorktreeNotFound):
         worktree = find_worktree(mirror, path)
-        await asyncio.to_thread(_remove_folder, path)
+        await asyncio.to_thread(remove_folder, path)
         await asyncio.to_thread(_forget, worktree)
         return
-    await asyncio.to_thread(_remove_folder, path)
+    await asyncio.to_thread(remove_folder, path)
+
+
+def set_aside(mirror: Path | None, path: Path, aside: Path) -> Path | None:
+    """Take a work tree away at once, and leave its files to be removed when there is time.
+
+    Args:
+        mirror: What it was made from; None for a folder that is no work tree.
+        path: Its folder, in whatever state.
+        aside: Where to move it to, on the same disk; made when it is not there.
+
+    Returns:
+        What is to be removed; None when nothing is left of it.
+    """
+    moved: Path | None = None
+    if path.is_symlink():
+        path.unlink()
+    elif path.exists():
+        aside.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Moving a folder changes what is above it, which is written in the folder itself.
+        path.chmod(path.stat().st_mode | stat.S_IRWXU)
+        moved = path.rename(aside / f"{path.name}-{secrets.token_hex(6)}")
+    if mirror is not None:
+        with suppress(WorktreeNotFound):
+            _forget(find_worktree(mirror, path))
+    return moved
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder with all that is in it, however its permissions are; or a link to one."""
+    if path.is_symlink():
+        path.unlink()
+    elif path.exists():
+        # A run may leave folders that it made read-only: Go's module cache is one.
+        if sys.version_info >= (3, 12):
+            shutil.rmtree(path, onexc=_make_writable_and_retry)
+        else:
+            shutil.rmtree(path, onerror=_make_writable_and_retry)
 
 
 def prune_worktrees(mirror: Path) -> None:
@@ -162,7 +199,7 @@ def _forget(worktree: Worktree) -> None:
     aside.parent.mkdir(exist_ok=True)
     with suppress(FileNotFoundError):
         worktree.git_dir.rename(aside)
-    _remove_folder(aside)
+    remove_folder(aside)
 
 
 def _require_empty(path: Path) -> Path:
@@ -180,17 +217,6 @@ def _read(mirror: Path, git_dir: Path) -> Worktree | None:
     is_branch = head.startswith(_HEAD_OF_BRANCH)
     branch = head.removeprefix(_HEAD_OF_BRANCH) if is_branch else None
     return Worktree(mirror, Path(dot_git).parent, git_dir, branch)
-
-
-def _remove_folder(path: Path) -> None:
-    if path.is_symlink():
-        path.unlink()
-    elif path.exists():
-        # A run may leave folders that it made read-only: Go's module cache is one.
-        if sys.version_info >= (3, 12):
-            shutil.rmtree(path, onexc=_make_writable_and_retry)
-        else:
-            shutil.rmtree(path, onerror=_make_writable_and_retry)
 
 
 def _make_writable_and_retry(remove: Callable[[str], object], name: str, problem: object) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
@@ -20,6 +21,7 @@ from agentvine.git.errors import (
     SubmodulesRefused,
 )
 from agentvine.git.mirrors import tidy_mirror
+from agentvine.git.worktrees import set_aside
 from agentvine.kit.errors import AppError, Invalid
 from agentvine.kit.process import ExitReason
 from agentvine.protocol.cleaning import cleaned_report
@@ -36,7 +38,7 @@ from agentvine.worker.leases import Lease, safety_margin
 from agentvine.worker.spool import LogSpool
 from agentvine.worker.tools import LeaseJournal, StopReason, StopSwitch, WorkerTools
 from agentvine.worker.verification import TailSink, run_tests
-from agentvine.worker.workspace import Workspace, prepare_workspace, remove_workspace
+from agentvine.worker.workspace import Workspace, empty_out, prepare_workspace
 
 T = TypeVar("T")
 
@@ -119,6 +121,8 @@ class Attempt:
         self._lease = lease
         self._switch = switch
         self._found = _Findings()
+        self._aside: Path | None = None
+        """What is left of the work tree."""
 
     async def carry_out(self) -> Verdict | None:
         """Do it. None when the result is nobody's business any more: the lease was lost."""
@@ -130,18 +134,20 @@ class Attempt:
         return verdict
 
     async def clean_up(self) -> None:
-        """Remove the work tree; call it when the verdict is safely on disk."""
-        path = self._tools.places.data.worktree(self._order.execution_id)
-        repository = self._order.payload.repository
-        mirror = self._tools.places.data.mirror(repository.id) if repository else None
+        """Take the work tree away; call it when the verdict is safely on disk."""
+        places, repository = self._tools.places.data, self._order.payload.repository
+        path = places.worktree(self._order.execution_id)
+        mirror = places.mirror(repository.id) if repository else None
         try:
-            await remove_workspace(path, mirror)
+            self._aside = await asyncio.to_thread(set_aside, mirror, path, places.removed)
         except OSError as error:
             # Found by `agentvine doctor`, and removed at the worker's next start.
             log.warning("worktree.not_removed", path=str(path), problem=str(error))
 
     async def tidy_up(self) -> None:
-        """Keep the mirror in order; for when the server has heard of the outcome."""
+        """Remove what is left, and keep the mirror in order; when the server knows the outcome."""
+        if self._aside is not None:
+            await empty_out(self._aside)
         repository = self._order.payload.repository
         if repository is None:
             return

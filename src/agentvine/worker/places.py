@@ -2,6 +2,7 @@
 
 <data dir>/mirrors/<repository id>.git        shared: one bare mirror per repository
 <data dir>/worktrees/<execution id>/          shared: one folder per running execution
+<data dir>/removed/                           shared: folders on their way out
 <data dir>/workers/<name>/lock                held by the living process
 <data dir>/workers/<name>/key.json            its own key, readable by its owner alone
 <data dir>/workers/<name>/claim.json          the claim token not yet answered
@@ -29,6 +30,11 @@ class DataPlaces:
     def worktrees(self) -> Path:
         """Work trees of running executions."""
         return self.data_dir / "worktrees"
+
+    @property
+    def removed(self) -> Path:
+        """Folders that nobody needs any more, until there is time to remove them."""
+        return self.data_dir / "removed"
 
     @property
     def workers(self) -> Path:

@@ -8,6 +8,7 @@ delivered like all others, and the server takes them only while their fence stil
 import structlog
 
 from agentvine.git.errors import WorktreeNotFound
+from agentvine.git.worktrees import set_aside
 from agentvine.kit.errors import AppError
 from agentvine.protocol.enums import FailureClass, LogLevel
 from agentvine.protocol.queue import ChangeReport, ExecutionReport, FailIn, ReleaseIn
@@ -15,7 +16,7 @@ from agentvine.worker.change import describe_change
 from agentvine.worker.folders import PendingReport, RunFolder, Stage, read_folders
 from agentvine.worker.runs import open_spool
 from agentvine.worker.tools import WorkerTools
-from agentvine.worker.workspace import Workspace, remove_workspace
+from agentvine.worker.workspace import Workspace, empty_out
 
 _MESSAGE = "The worker's process ended in the middle of the run; it was started anew."
 
@@ -34,6 +35,8 @@ async def recover(tools: WorkerTools) -> list[RunFolder]:
     folders = list(read_folders(tools.places.runs))
     for folder in folders:
         await _recover_run(tools, folder)
+    removed = tools.places.data.removed
+    await empty_out(*(removed.iterdir() if removed.is_dir() else ()))
     return folders
 
 
@@ -46,7 +49,7 @@ async def _recover_run(tools: WorkerTools, folder: RunFolder) -> None:
         folder.put_report(await _report_of(tools, folder))
         log.warning("run.interrupted", execution=str(order.execution_id))
     try:
-        await remove_workspace(path, mirror)
+        set_aside(mirror, path, tools.places.data.removed)
     except OSError as error:
         log.warning("worktree.not_removed", path=str(path), problem=str(error))
 

@@ -4,6 +4,8 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from agentvine.git.changes import commit_all, head_commit, rescue_uncommitted
 from agentvine.git.errors import RefNotFound, WorktreeExists
 from agentvine.git.external import find_external, notes, refusals, require_external_kept
@@ -12,10 +14,12 @@ from agentvine.git.mirrors import ensure_mirror, resolve_source_branch
 from agentvine.git.names import rescue_ref
 from agentvine.git.refs import set_ref
 from agentvine.git.runner import Git
-from agentvine.git.worktrees import Worktree, add_worktree, find_worktree, remove_worktree
+from agentvine.git.worktrees import Worktree, add_worktree, find_worktree, remove_folder
 from agentvine.kit.ids import short_id
 from agentvine.protocol.queue import ClaimedOrder, RepositorySource
 from agentvine.worker.places import DataPlaces
+
+log = structlog.get_logger(__name__)
 
 BUILD_PRODUCTS = (
     "__pycache__/",
@@ -82,15 +86,6 @@ class Workspace:
         commit = await rescue_uncommitted(self.git, self.worktree, self.rescue_ref, message=message)
         return None if commit == self.base_commit else commit
 
-    async def remove(self) -> None:
-        """Remove the folder."""
-        await remove_workspace(self.path, self.mirror)
-
-
-async def remove_workspace(path: Path, mirror: Path | None) -> None:
-    """Remove a run's folder, whatever state it is in."""
-    await remove_worktree(mirror if mirror is not None else path, path)
-
 
 async def prepare_workspace(git: Git, places: DataPlaces, order: ClaimedOrder) -> Workspace:
     """Bring the mirror up to date, and make a work tree from the target branch.
@@ -132,6 +127,15 @@ async def prepare_workspace(git: Git, places: DataPlaces, order: ClaimedOrder) -
         target_branch=target,
         notes=tuple(notes(external, order.payload.workspace)),
     )
+
+
+async def empty_out(*removed: Path) -> None:
+    """Remove folders that were set aside; what cannot be removed is tried again at a start."""
+    for path in removed:
+        try:
+            await asyncio.to_thread(remove_folder, path)
+        except OSError as error:
+            log.warning("folder.not_removed", path=str(path), problem=str(error))
 
 
 def find_source(repository: RepositorySource) -> str | Path:

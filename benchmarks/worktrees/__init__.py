@@ -1,0 +1,1 @@
+"""How fast work trees are made and taken away, beside plain git."""
