@@ -6,14 +6,20 @@ none yet; what is recorded is never changed.
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
+from agentvine.client.transport import NO_RETRIES, Transport, post
 from agentvine.kit.ids import new_id
-from agentvine.protocol.base import PROTOCOL_VERSION
+from agentvine.protocol.base import PROTOCOL_HEADER, PROTOCOL_VERSION, ProtocolUnsupported
 from agentvine.protocol.enums import UserRole
 from agentvine.protocol.executions import BundleOut, LogBatchOut
 from agentvine.protocol.queue import ClaimOut, HeartbeatOut, ListenOut, OrderOutcome
@@ -29,6 +35,8 @@ from tests.support.api import Api
 from tests.support.builders.identity import unique
 from tests.support.builders.projects import make_ground
 from tests.support.builders.tasks import make_task
+from tests.support.http import serve
+from tests.support.snapshots import all_rows
 
 RECORDED = {path.name for path in FOLDER.iterdir() if path.is_dir()}
 VERSIONS = sorted({PROTOCOL_VERSION, *RECORDED})
@@ -86,6 +94,49 @@ def test_a_client_of_today_understands_what_an_earlier_server_answers(version: s
         TypeAdapter(model).validate_json(json.dumps(recorded[name].answer))
 
 
+@pytest.mark.parametrize("version", ["0.9", "2.0", "11.1"])
+async def test_a_worker_of_another_major_version_is_refused_and_nothing_changes(
+    api: Api, conversation: Conversation, version: str
+):
+    recorded = read_recorded(PROTOCOL_VERSION)
+    await conversation.play({"register": recorded["register"]})
+    before = await _orders_and_attempts(api)
+    conversation.worker.http.headers[PROTOCOL_HEADER] = version
+    for name, then in recorded.items():
+        path = re.sub(r"\{\w+\}", str(new_id()), then.path)
+        problem = await conversation.worker.refused(then.method, path, 426, json=then.request)
+        assert problem["code"] == "protocol_unsupported", name
+        behind = "server" if version > "1" else "client"
+        assert f"where the {behind} runs" in problem["detail"]
+    assert await _orders_and_attempts(api) == before
+
+
+@pytest.mark.parametrize("told", ["", "new", "1", "1.0.0", "-1.0", "2.0 "])
+async def test_what_is_no_version_is_no_reason_to_refuse(conversation: Conversation, told: str):
+    conversation.worker.http.headers[PROTOCOL_HEADER] = told
+    await conversation.play({"register": read_recorded(PROTOCOL_VERSION)["register"]})
+    assert conversation.exchanges["register"].status == 200
+
+
+@pytest.mark.parametrize("version", ["0.9", "2.0"])
+async def test_a_client_refuses_what_a_server_of_another_major_version_answers(version: str):
+    recorded = read_recorded(PROTOCOL_VERSION)
+
+    async def answer(request: Request) -> Response:
+        then = recorded[request.path_params["name"]]
+        return JSONResponse(then.answer, then.status, {PROTOCOL_HEADER: version})
+
+    app = Starlette(routes=[Route("/api/v1/{name}", answer, methods=["POST"])])
+    with serve(app) as url:
+        transport = Transport(url, "t", retry=NO_RETRIES)
+        for name in recorded:
+            with pytest.raises(ProtocolUnsupported) as caught:
+                await transport.send(post(name))
+            behind = "client" if version > "1" else "server"
+            assert f"where the {behind} runs" in caught.value.detail
+        await transport.close()
+
+
 async def test_todays_messages_are_recorded(conversation: Conversation):
     version = PROTOCOL_VERSION
     if os.environ.get("AGENTVINE_RECORD_PROTOCOL") and version not in RECORDED:
@@ -107,6 +158,12 @@ async def test_todays_messages_are_recorded(conversation: Conversation):
 )
 def test_an_answer_that_lost_something_is_noticed(then: Any, now: Any, found: list[str]):
     assert list(shrunk(then, now)) == found
+
+
+async def _orders_and_attempts(api: Api) -> dict[str, set[str]]:
+    """What messages change, without what the server's own chores do."""
+    rows = await all_rows(api.database)
+    return {name: rows[name] for name in ("work_orders", "executions", "execution_logs", "workers")}
 
 
 def shrunk(then: Any, now: Any, where: str = "") -> Iterator[str]:

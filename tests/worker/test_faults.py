@@ -9,6 +9,7 @@ import pytest
 
 from agentvine.kit.errors import AppError, Unauthenticated
 from agentvine.kit.process import RUN_MARKER
+from agentvine.protocol.base import PROTOCOL_VERSION, ProtocolUnsupported
 from agentvine.protocol.enums import FailureClass, FailureHandling, OrderStatus
 from agentvine.worker.folders import read_folders
 from agentvine.worker.lock import WorkerAlreadyRuns
@@ -279,6 +280,37 @@ async def test_a_worker_that_was_superseded_stops_and_says_so(
         await be_superseded()
     assert caught.value.code == "worker_superseded"
     assert order.fail is None
+
+
+async def test_a_worker_whose_server_speaks_another_major_version_does_not_start(
+    server: WireServer, start_worker: StartWorker
+):
+    server.protocol = "2.0"
+    with pytest.raises(ProtocolUnsupported, match="upgrade AgentVine where the client runs"):
+        async with start_worker():
+            await server.until(lambda: server.calls["register"] > 0)
+    assert server.calls["claim"] == 0
+
+
+async def test_a_server_replaced_by_another_major_version_stops_the_worker_and_loses_no_report(
+    server: WireServer, start_worker: StartWorker, repo: Repo
+):
+    order = server.add(repository=source_of(repo.path), command=LONG)
+
+    async def meet_the_new_server() -> None:
+        async with start_worker():
+            await begun(server, order)
+            server.protocol = "2.0"
+            await server.until(lambda: not programs_of(order))
+
+    with pytest.raises(ProtocolUnsupported):
+        await meet_the_new_server()
+    server.protocol = PROTOCOL_VERSION
+    async with start_worker():
+        await server.until(lambda: order.is_done)
+    assert order.fail is not None
+    assert order.fail.failure_class is FailureClass.WORKER_STOPPED
+    assert order.bundle is not None
 
 
 async def test_draining_finishes_what_runs_and_claims_no_more(

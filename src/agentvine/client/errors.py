@@ -30,6 +30,7 @@ _CATEGORIES: dict[int, type[AppError]] = {
     412: Conflict,
     413: TooLarge,
     422: Invalid,
+    426: Forbidden,
     428: Conflict,
     429: LimitReached,
     500: Internal,

@@ -25,7 +25,7 @@ from agentvine.client.errors import (
 )
 from agentvine.kit.errors import AppError, Invalid, LimitReached, Unavailable
 from agentvine.kit.ids import random_token
-from agentvine.protocol.base import PROTOCOL_HEADER, PROTOCOL_VERSION, parse_version
+from agentvine.protocol.base import PROTOCOL_HEADER, PROTOCOL_VERSION, check_version
 
 API_PREFIX = "/api/v1"
 
@@ -148,7 +148,12 @@ class Transport:
         return _parse(await self.send(call), adapter)
 
     async def send(self, call: Call) -> httpx2.Response:
-        """Send a call, with retries where they are harmless; raises what the server refused."""
+        """Send a call, with retries where they are harmless; raises what the server refused.
+
+        Raises:
+            ProtocolUnsupported: The server speaks another major version.
+            AppError: What it refused, or that it cannot be reached.
+        """
         attempt = 0
         while True:
             try:
@@ -188,7 +193,8 @@ class Transport:
         return response
 
     def _note_version(self, response: httpx2.Response) -> None:
-        version = parse_version(response.headers.get(PROTOCOL_HEADER, ""))
+        told = response.headers.get(PROTOCOL_HEADER, "")
+        version = check_version(told, peer="server")
         if version is not None:
             _major, self.server_minor = version
 

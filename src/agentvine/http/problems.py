@@ -26,6 +26,7 @@ from agentvine.kit.errors import (
     Unavailable,
     title_of,
 )
+from agentvine.protocol.base import ProtocolUnsupported
 
 CONTENT_TYPE = "application/problem+json"
 _TYPE = "urn:agentvine:error:"
@@ -92,6 +93,7 @@ _OWN_STATUS: dict[type[AppError], int] = {
     BodyUnreadable: 400,
     MethodNotAllowed: 405,
     ContentTypeUnsupported: 415,
+    ProtocolUnsupported: 426,
 }
 _MAX_LISTED = 50
 _MAX_POINTER_PART = 200

@@ -4,14 +4,23 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Annotated, ClassVar, Generic, Self, TypeVar, cast
+from typing import Annotated, ClassVar, Generic, Literal, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from agentvine.kit.errors import Forbidden
 
 PROTOCOL_VERSION = "1.2"
 """Version of this contract. The minor part grows with additions an old peer may ignore."""
 
 PROTOCOL_HEADER = "AgentVine-Protocol"
+
+
+class ProtocolUnsupported(Forbidden):
+    """The other side speaks another major version of the protocol."""
+
+    code = "protocol_unsupported"
+
 
 T = TypeVar("T")
 
@@ -27,6 +36,26 @@ def parse_version(text: str) -> tuple[int, int] | None:
     """The major and the minor part of a peer's version; None for what is none."""
     match = re.fullmatch(r"(\d{1,4})\.(\d{1,4})", text, re.ASCII)
     return (int(match[1]), int(match[2])) if match else None
+
+
+def check_version(theirs: str, *, peer: Literal["server", "client"]) -> tuple[int, int] | None:
+    """A peer's version; None when it tells none, which is no reason to refuse it.
+
+    Raises:
+        ProtocolUnsupported: Its major version is not ours, so that its words may mean other things.
+    """
+    version, ours = parse_version(theirs), parse_version(PROTOCOL_VERSION)
+    if version is not None and ours is not None and version[0] != ours[0]:
+        is_server = peer == "server"
+        server, client = (theirs, PROTOCOL_VERSION) if is_server else (PROTOCOL_VERSION, theirs)
+        behind = "client" if is_server is (version[0] > ours[0]) else "server"
+        raise ProtocolUnsupported(
+            f"The server speaks protocol {server} and the client {client}, which do not go "
+            f"together: upgrade AgentVine where the {behind} runs, or use one release for both.",
+            server=server,
+            client=client,
+        )
+    return version
 
 
 class Input(BaseModel):

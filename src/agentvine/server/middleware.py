@@ -12,7 +12,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from agentvine.http.problems import render, render_bug, stop_reading, too_large
 from agentvine.kit.errors import AppError, Invalid
 from agentvine.kit.ids import new_id
-from agentvine.protocol.base import PROTOCOL_HEADER, PROTOCOL_VERSION
+from agentvine.protocol.base import (
+    PROTOCOL_HEADER,
+    PROTOCOL_VERSION,
+    ProtocolUnsupported,
+    check_version,
+)
 
 log = structlog.get_logger("agentvine.http")
 
@@ -95,6 +100,11 @@ class RequestContext:
         # PostgreSQL cannot store a NUL and SQLite can: neither is asked.
         if "\0" in scope["path"] or b"%00" in scope.get("query_string", b""):
             return AddressInvalid("Leave out the NUL character (%00).")
+        try:
+            told = headers.get(PROTOCOL_HEADER.lower().encode(), b"")
+            check_version(told.decode("latin-1"), peer="client")
+        except ProtocolUnsupported as error:
+            return error
         length = headers.get(b"content-length", b"")
         limit = self._limit(scope)
         if length.isdigit() and (len(length) > _MAX_DIGITS or int(length) > limit):

@@ -24,6 +24,7 @@ from agentvine.kit.errors import AppError, Conflict, Internal, LimitReached, Not
 from agentvine.kit.ids import new_id
 from agentvine.kit.orphans import OrphanJournal
 from agentvine.kit.redaction import Redactor
+from agentvine.protocol.base import ProtocolUnsupported
 from agentvine.protocol.queue import ReleaseIn
 from agentvine.runtimes.registry import RuntimeRegistry, builtin_runtimes
 from agentvine.worker.claims import Claims
@@ -212,7 +213,7 @@ class Worker:
             except NotFound as error:
                 log.warning("worker.unknown", problem=error.detail)
                 self._is_unknown = True
-            except Conflict as error:
+            except (Conflict, ProtocolUnsupported) as error:
                 self._give_up(error)
             except (*_PASSING, AppError) as error:
                 await self._pause("claim.failed", error, failures)
@@ -338,7 +339,7 @@ class Worker:
         if isinstance(error, NotFound):
             self._is_unknown = True
             self._wake.set()
-        elif isinstance(error, Conflict):
+        elif isinstance(error, Conflict | ProtocolUnsupported):
             self._give_up(error)
 
     async def _register_again(self, runtimes: list[str]) -> Identity | None:
@@ -349,9 +350,9 @@ class Worker:
         return identity
 
     def _give_up(self, error: AppError) -> None:
-        """Another process is this worker now: two would fight over the same orders."""
+        """Another process is this worker now, and two would fight; or the server was replaced."""
         if self._fatal is None:
-            log.error("worker.superseded", problem=error.detail)
+            log.error("worker.gives_up", code=error.code, problem=error.detail)
             self._fatal = error
         self.stop()
 

@@ -24,6 +24,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from agentvine.kit.ids import new_id
+from agentvine.protocol.base import PROTOCOL_HEADER, PROTOCOL_VERSION
 from agentvine.protocol.enums import OrderStatus, TaskType
 from agentvine.protocol.executions import LogBatchIn
 from agentvine.protocol.queue import (
@@ -86,6 +87,8 @@ class WireServer:
         self.orders: list[Order] = []
         self.registrations: list[WorkerRegisterIn] = []
         self.calls: Counter[str] = Counter()
+        self.protocol = PROTOCOL_VERSION
+        """The version it says it speaks."""
         self.is_down = False
         self.is_draining = False
         self.is_forgetful = False
@@ -162,6 +165,7 @@ class WireServer:
                 self.refused_calls.append(kind)
                 return problem(*self.refuse[kind])
             response = await act(request)
+            response.headers[PROTOCOL_HEADER] = self.protocol
             with self._changed:
                 self._changed.notify_all()
             while kind in self.stall and not await request.is_disconnected():  # noqa: ASYNC110 - set by another thread
