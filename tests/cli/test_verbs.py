@@ -127,6 +127,14 @@ def test_what_an_attempt_leaves_to_look_at(cli: Cli, repository: Repo):
     assert json_of(cli, "execution", "show", task)["id"] == attempt["id"]
     said(cli("logs", task), "spoken")
     assert cli.ok("logs", attempt["id"], "--stream", "stdout", "--tail", "1").out == "spoken\n"
+    assert cli.ok("logs", task, "--search", "SPOK", "--stream", "stdout").out == (
+        "stdout:1: spoken\n"
+    )
+    around = cli.ok("logs", task, "--search", "Running:", "-C", "1").out.splitlines()
+    assert [line.partition(" ")[0] for line in around] == ["system-2-", "system:3:", "stdout-1-"]
+    assert "No line holds it" in cli.ok("logs", task, "--search", "nowhere to be found").err
+    assert cli("logs", task, "--search", "x", "--follow").exit_code == 2
+    said(cli("execution", "search", "SPOKEN", "--task", task), "attempt 1: stdout:1: spoken")
     [order] = json_of(cli, "order", "list", "--task", task)
     assert json_of(cli, "order", "show", order["id"])["status"] == "completed"
     assert isinstance(json_of(cli, "order", "status"), list)

@@ -143,6 +143,8 @@ CASES = {
     "GET /executions/{execution_id}": Case("executions:read", ROW),
     "GET /executions/{execution_id}/logs": Case("executions:read", ROW),
     "GET /executions/{execution_id}/logs/stream": Case("executions:read", ROW),
+    "GET /executions/{execution_id}/logs/search": Case("executions:read", ROW, query={"text": "x"}),
+    "GET /logs/search": Case("executions:read", LIST, query={"text": "x"}),
     "GET /executions/{execution_id}/bundle": Case("executions:read", ROW),
     "GET /modifications": Case("modifications:read", LIST),
     "GET /modifications/{modification_id}": Case("modifications:read", ROW),

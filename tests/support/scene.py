@@ -14,6 +14,7 @@ from tests.support.api import Api, Caller
 from tests.support.builders.identity import make_user, unique
 from tests.support.builders.projects import make_project, make_repository
 from tests.support.builders.tasks import make_task
+from tests.support.space import log_body
 
 _BUNDLE = (
     b"# v2 git bundle\n" + b"2" * 40 + b" refs/heads/agentvine/t-1\n\nPACK"  # nobody unpacks it
@@ -133,6 +134,7 @@ async def _run(api: Api, worker: Caller, queue: str) -> dict[str, str]:
     claimed = await worker.post("/queue/claim", who | {"claim_token": unique("claim" * 4)})
     order = claimed["orders"][0]
     claim = (order["order_id"], order["fence"])
+    await worker.post(f"/executions/{order['execution_id']}/logs", log_body(order, "an example"))
     call = {"request_id": "1", "model": "gpt-5", "tokens_in": 1000, "tokens_out": 100}
     await worker.post(
         f"/executions/{order['execution_id']}/usage",

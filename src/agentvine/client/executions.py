@@ -21,6 +21,7 @@ from agentvine.protocol.executions import (
     LogBatchIn,
     LogBatchOut,
     LogLineOut,
+    LogMatchOut,
 )
 
 M = TypeVar("M", bound=BaseModel)
@@ -59,6 +60,34 @@ class ExecutionsApi:
         params = {"after": after, "limit": limit, "stream": stream}
         call = get(f"executions/{execution_id}/logs", params)
         return await self._transport.fetch_as(call, _LOG_PAGE)
+
+    def search(
+        self,
+        text: str,
+        *,
+        execution_id: uuid.UUID | None = None,
+        task_id: uuid.UUID | None = None,
+        project_id: uuid.UUID | None = None,
+        stream: str | None = None,
+        context: int = 0,
+    ) -> Listing[LogMatchOut]:
+        """Lines that hold a text, whatever the case of its letters: of one attempt, or of many.
+
+        Args:
+            text: Taken literally; at most 200 characters.
+            execution_id: Only this attempt's, oldest first.
+            task_id: Else only this task's, the newest attempt first.
+            project_id: Only this project's.
+            stream: Only what went to one stream.
+            context: How many lines to get before and after each; at most 20.
+        """
+        params = {"text": text, "stream": stream, "context": context}
+        if execution_id is not None:
+            path = f"executions/{execution_id}/logs/search"
+        else:
+            path = "logs/search"
+            params |= {"task_id": task_id, "project_id": project_id}
+        return Listing(self._transport, path, params, PageOut[LogMatchOut])
 
     async def append_logs(self, execution_id: uuid.UUID, body: LogBatchIn) -> LogBatchOut:
         """Store a batch of lines; a batch sent twice is stored once."""

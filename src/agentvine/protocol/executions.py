@@ -54,6 +54,17 @@ class LogLineOut(Output):
     metadata: dict[str, Any]
 
 
+class LogMatchOut(Output):
+    """A line that holds what was looked for, and those around it in the same log."""
+
+    execution_id: uuid.UUID
+    task_id: uuid.UUID
+    attempt: int
+    line: LogLineOut
+    before: list[LogLineOut]
+    after: list[LogLineOut]
+
+
 class ExecutionOut(Output):
     """One attempt at a task."""
 

@@ -19,8 +19,8 @@ from sqlalchemy import event, insert, text
 from agentvine.config.settings import QueueSettings
 from agentvine.db.base import table_of
 from agentvine.db.session import Database, Transaction
-from agentvine.domains.executions import log_store
-from agentvine.domains.executions.models import ExecutionLog
+from agentvine.domains.executions import log_search, log_store
+from agentvine.domains.executions.models import Execution, ExecutionLog
 from agentvine.domains.tasks.enums import TaskStatus
 from agentvine.domains.work import claiming, lines, settling, store
 from agentvine.domains.work.enums import OrderStatus
@@ -28,6 +28,7 @@ from agentvine.domains.work.limits import LimitBook
 from agentvine.domains.work.shortcuts import Statement, values_of
 from agentvine.kit.clock import SystemClock
 from agentvine.kit.ids import new_id
+from agentvine.kit.pagination import Cursor, PageRequest
 from agentvine.protocol.enums import ExecutionPhase, FailureClass
 from agentvine.protocol.queue import (
     ClaimedOrder,
@@ -230,6 +231,13 @@ async def tail_of_one_stream(busy: Busy, tx: Transaction) -> object:
     return await log_store.read_lines(tx, execution, after=last, limit=500, stream="stdout")
 
 
+async def search_of_a_log(busy: Busy, tx: Transaction) -> object:
+    execution = await tx.get_one(Execution, busy.held[0].execution_id)
+    after = Cursor("log search", f"{execution.id} {MANY_LINES - 20} {MANY_LINES - 22}")
+    wanted = log_search.LogSearch(text="line", stream="stdout", context=2)
+    return await log_search.search_log(tx, execution, wanted, PageRequest(limit=5, after=after))
+
+
 async def claim_at_once(busy: Busy, tx: Transaction) -> object:
     if not tx.dialect.supports_direct:
         return await whole_claim(busy, tx)
@@ -277,6 +285,7 @@ async def send(tx: Transaction, statement: Statement, values: dict[str, Any]) ->
         append,
         tail,
         tail_of_one_stream,
+        search_of_a_log,
     ],
     ids=lambda work: work.__name__,
 )

@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator
 import click
 
 from agentvine.cli import resolve
+from agentvine.cli.finds import Finds
 from agentvine.cli.formats import fmt_bytes, fmt_tests, fmt_took
 from agentvine.cli.output import Column, printable
 from agentvine.cli.session import Session
 from agentvine.client import Client
-from agentvine.kit.errors import NotFound
+from agentvine.kit.errors import Invalid, NotFound
 from agentvine.protocol.executions import ExecutionOut, LogLineOut
 
 _LINES = 1000
@@ -73,10 +74,23 @@ async def logs(
     after: int,
     tail: int | None,
     stream: str | None,
+    search: str | None,
+    context: int,
     project: str | None,
 ) -> None:
     """What an attempt printed. Machines get one JSON document per line."""
+    if search is not None and (follow or tail or after):
+        raise Invalid("--search looks through a whole log: leave out --follow, --after and --tail.")
     execution = await _execution(session, name, project, wait=follow)
+    if search is not None:
+        listing = session.client.executions.search(
+            search, execution_id=execution.id, stream=stream, context=context
+        )
+        finds = Finds(session)
+        async for match in resolve.every(listing):
+            finds.show(match)
+        _end(session, finds)
+        return
     if tail is not None:
         last = deque([line async for line in _stored(session, execution.id, after, stream)], tail)
         for line in last:
@@ -87,6 +101,41 @@ async def logs(
             _print(session, line)
     if follow:
         await _follow(session, execution.id, after, stream)
+
+
+async def search(
+    session: Session,
+    *,
+    text: str,
+    task: str | None,
+    project: str | None,
+    stream: str | None,
+    context: int,
+    limit: int | None,
+) -> None:
+    """Lines of many attempts' logs. Machines get one JSON document per line."""
+    listing = session.client.executions.search(
+        text,
+        task_id=await resolve.task_id(session, task, project) if task else None,
+        project_id=await resolve.project_id(session, project) if project and not task else None,
+        stream=stream,
+        context=context,
+    )
+    refs: dict[uuid.UUID, str] = {}
+    finds = Finds(session)
+    async for match in resolve.every(listing):
+        if match.task_id not in refs:
+            refs[match.task_id] = (await session.client.tasks.get(match.task_id)).ref
+        finds.show(match, f"{refs[match.task_id]}, attempt {match.attempt}: ")
+        if finds.count == limit:
+            break
+    _end(session, finds)
+
+
+def _end(session: Session, finds: Finds) -> None:
+    finds.end()
+    if not finds.count:
+        session.out.note("No line holds it.")
 
 
 async def _execution(

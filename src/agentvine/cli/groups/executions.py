@@ -30,12 +30,31 @@ def show() -> None:
     """Show an attempt."""
 
 
+_context_option = click.option(
+    "--context", "-C", type=click.IntRange(0, 20), default=0, help="Lines to show around each."
+)
+
+
+@execution.command()
+@click.argument("text")
+@click.option("--task", metavar="TASK", help="Only attempts at one task.")
+@project_option
+@click.option("--stream", metavar="NAME", help="Only stdout, stderr, test, system or events.")
+@_context_option
+@limit_option
+@runs(f"{_ACTIONS}:search")
+def search() -> None:
+    """Find lines in the logs of many attempts, the newest attempt first."""
+
+
 @click.command()
 @click.argument("name", metavar="EXECUTION|TASK")
 @click.option("--follow", "-f", is_flag=True, help="Go on as it prints, until it ends.")
 @click.option("--after", type=click.IntRange(0), default=0, help="Only lines after this id.")
 @click.option("--tail", type=click.IntRange(1), help="Only this many lines from the end.")
 @click.option("--stream", metavar="NAME", help="Only stdout, stderr, test, system or events.")
+@click.option("--search", metavar="TEXT", help="Only lines that hold this, in any case.")
+@_context_option
 @project_option
 @runs(f"{_ACTIONS}:logs")
 def logs() -> None:

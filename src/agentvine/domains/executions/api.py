@@ -11,7 +11,7 @@ from fastapi import Path as PathParameter
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from agentvine.db.hints import Subscription
-from agentvine.domains.executions import log_store, queries, service
+from agentvine.domains.executions import log_search, log_store, queries, service
 from agentvine.domains.executions.enums import ExecutionStatus
 from agentvine.domains.executions.errors import (
     BundleDamaged,
@@ -21,6 +21,7 @@ from agentvine.domains.executions.errors import (
     LogGap,
 )
 from agentvine.domains.executions.importing import BundleImporter, check_bundle
+from agentvine.domains.executions.log_search import LogMatch, LogSearch
 from agentvine.domains.executions.models import Execution, ExecutionLog
 from agentvine.domains.work.errors import LeaseLost
 from agentvine.http.deps import Paging, Read, State, Tx, Worker, require
@@ -28,7 +29,7 @@ from agentvine.http.disconnects import until_over
 from agentvine.http.problems import responses
 from agentvine.http.state import HttpState
 from agentvine.kit.actor import UserActor
-from agentvine.kit.pagination import encode_cursor
+from agentvine.kit.pagination import CursorInvalid, Page, encode_cursor
 from agentvine.protocol.base import MAX_INTEGER, PageOut
 from agentvine.protocol.executions import (
     BundleOut,
@@ -36,6 +37,7 @@ from agentvine.protocol.executions import (
     LogBatchIn,
     LogBatchOut,
     LogLineOut,
+    LogMatchOut,
 )
 from agentvine.protocol.queue import MAX_BUNDLE_BYTES, ExecutionReport
 
@@ -54,6 +56,7 @@ async def visible_execution(
 
 VisibleExecution = Annotated[uuid.UUID, Depends(visible_execution)]
 
+_SEARCH = responses(ExecutionNotFound, CursorInvalid)
 _LINES_PER_READ = 500
 _MANY_HINTS = 200
 _LATE_LINES_SECONDS = 15.0
@@ -106,6 +109,53 @@ async def read_logs(
     rows = await log_store.read_lines(read, execution_id, after=after, limit=limit, stream=stream)
     more = encode_cursor(_LINES, rows[-1].id) if len(rows) == limit else None
     return PageOut(items=[_line_out(row) for row in rows], next_cursor=more)
+
+
+async def log_search_of(
+    text: Annotated[
+        str,
+        Query(min_length=1, max_length=log_search.MAX_TEXT, pattern=r"^[^\x00]+$"),
+    ],
+    stream: str | None = None,
+    context: Annotated[
+        int, Query(ge=0, le=log_search.MAX_CONTEXT, description="Lines to show before and after")
+    ] = 0,
+) -> LogSearch:
+    """What to look for in logs."""
+    return LogSearch(text=text, stream=stream, context=context)
+
+
+WantedText = Annotated[LogSearch, Depends(log_search_of)]
+
+
+@router.get("/executions/{execution_id}/logs/search", tags=["executions"], responses=_SEARCH)
+async def search_log(
+    execution_id: uuid.UUID, actor: ExecutionReader, read: Read, page: Paging, wanted: WantedText
+) -> PageOut[LogMatchOut]:
+    """Lines of one attempt that hold a text, whatever the case of its letters.
+
+    A page may be short, or empty, although ``next_cursor`` is set: each looks through a bounded
+    number of lines. Go on until there is no cursor.
+    """
+    execution = await queries.get_execution(read, actor, execution_id)
+    return _matches_out(await log_search.search_log(read, execution, wanted, page))
+
+
+@router.get("/logs/search", tags=["executions"], responses=_SEARCH)
+async def search_logs(
+    actor: ExecutionReader,
+    read: Read,
+    page: Paging,
+    wanted: WantedText,
+    *,
+    task_id: uuid.UUID | None = None,
+    project_id: uuid.UUID | None = None,
+) -> PageOut[LogMatchOut]:
+    """The same in the logs of all attempts you may see, or of a task's or a project's."""
+    found = await log_search.search_logs(
+        read, actor, wanted, page, task_id=task_id, project_id=project_id
+    )
+    return _matches_out(found)
 
 
 @router.get(
@@ -266,6 +316,21 @@ async def _read_body(request: Request) -> bytes:
             )
         parts.append(part)
     return b"".join(parts)
+
+
+def _matches_out(found: Page[LogMatch]) -> PageOut[LogMatchOut]:
+    items = [
+        LogMatchOut(
+            execution_id=match.attempt.execution_id,
+            task_id=match.attempt.task_id,
+            attempt=match.attempt.number,
+            line=_line_out(match.line),
+            before=[_line_out(row) for row in match.before],
+            after=[_line_out(row) for row in match.after],
+        )
+        for match in found.items
+    ]
+    return PageOut(items=items, next_cursor=found.next_cursor)
 
 
 def _line_out(row: ExecutionLog) -> LogLineOut:
