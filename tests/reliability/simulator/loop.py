@@ -34,7 +34,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._virtual_time = 0.0
         self._held: dict[str, list[asyncio.Handle]] = {}
         self._dead: set[str] = set()
-        self._tasks: dict[str, set[asyncio.Task[Any]]] = defaultdict(set)
+        # In the order they were made: a set of them has another order in every course of things.
+        self._tasks: dict[str, dict[asyncio.Task[Any], None]] = defaultdict(dict)
         self.set_task_factory(self._make_task)
 
     def time(self) -> float:
@@ -98,8 +99,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         task = asyncio.Task(coro, loop=self, context=context)
         node = NODE.get() if context is None else context.get(NODE, "test")
         tasks = self._tasks[node]
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        tasks[task] = None
+        task.add_done_callback(lambda done: tasks.pop(done, None))
         return task
 
     def _run_once(self) -> None:
