@@ -32,7 +32,7 @@ from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from agentvine.db.errors import DatabaseBusy, DatabaseFull, DatabaseUnreachable
+from agentvine.db.errors import DatabaseBusy, DatabaseFull, DatabaseReadOnly, DatabaseUnreachable
 from agentvine.db.postgres import sqlstate_of
 from agentvine.db.types import SQLITE_NOW, SQLITE_NOW_FORMAT, UtcDateTime
 from agentvine.kit.errors import Unavailable
@@ -151,8 +151,11 @@ class Dialect(ABC):
         """Which constraint an IntegrityError is about."""
 
     @abstractmethod
-    def trouble(self, error: DBAPIError) -> Unavailable | None:
-        """Our own error for a database that is busy, full or gone; None for any other."""
+    def trouble(self, error: DBAPIError, *, is_writing: bool = False) -> Unavailable | None:
+        """Our own error for a database that is busy, full or gone; None for any other.
+
+        For who is writing also that it takes no writes; for who should only read, a write is a bug.
+        """
 
 
 class SqliteDialect(Dialect):
@@ -242,8 +245,14 @@ class SqliteDialect(Dialect):
                 return Violation(kind, message.removeprefix(prefix).strip(": "))
         return Violation("other", message)
 
-    def trouble(self, error: DBAPIError) -> Unavailable | None:
+    def trouble(self, error: DBAPIError, *, is_writing: bool = False) -> Unavailable | None:
         message = str(error.orig)
+        if is_writing and "readonly database" in message:
+            return DatabaseReadOnly(
+                "The database file cannot be written: look at its owner, its permissions and its "
+                "file system.",
+                retry_after=30.0,
+            )
         if "is locked" in message:
             return DatabaseBusy("Another process is writing to the database.", retry_after=1.0)
         if "disk is full" in message:
@@ -340,15 +349,22 @@ class PostgresDialect(Dialect):
         constraint = getattr(cause, "constraint_name", None) or ""
         return Violation(kind, f"{constraint} {table}.{column} {detail}".strip())
 
-    def trouble(self, error: DBAPIError) -> Unavailable | None:
-        trouble = self.trouble_of(_driver_error(error))
+    def trouble(self, error: DBAPIError, *, is_writing: bool = False) -> Unavailable | None:
+        trouble = self.trouble_of(_driver_error(error), is_writing=is_writing)
         if trouble is None and error.connection_invalidated:
             return DatabaseUnreachable(_BROKE, retry_after=2.0)
         return trouble
 
-    def trouble_of(self, error: BaseException | None) -> Unavailable | None:
+    def trouble_of(
+        self, error: BaseException | None, *, is_writing: bool = False
+    ) -> Unavailable | None:
         """The same for an error of the driver's own."""
         state = sqlstate_of(error)
+        if is_writing and state == "25006":
+            return DatabaseReadOnly(
+                "PostgreSQL takes no writes: it is a standby, or set to read only.",
+                retry_after=30.0,
+            )
         if state in ("55P03", "40P01", "40001", "57014", "25P03", "53300"):
             return DatabaseBusy(f"PostgreSQL gave up waiting ({error}).", retry_after=1.0)
         if state == "53100":

@@ -44,6 +44,7 @@ class Direct:
         Raises:
             DatabaseBusy: No connection came free in time, or the database gave up waiting.
             DatabaseFull: The database's disk is full.
+            DatabaseReadOnly: It takes no writes.
             DatabaseUnreachable: It does not answer. Whether the statement was run is not known.
             StatementRefused: It does not like the values.
         """
@@ -52,7 +53,7 @@ class Direct:
             try:
                 return await connection.fetch(statement, *values)
             except postgres.CONNECT_ERRORS as error:
-                trouble = POSTGRES.trouble_of(error)
+                trouble = POSTGRES.trouble_of(error, is_writing=True)
                 if trouble is None and connection.is_closed():
                     trouble = DatabaseUnreachable(
                         f"The connection to the database broke: {error}.", retry_after=2.0

@@ -4,6 +4,7 @@ Unavailable
   DatabaseUnreachable     cannot connect, or the connection broke
   DatabaseBusy            waited too long for a lock, a connection or a turn
   DatabaseFull            no space left
+  DatabaseReadOnly        it takes no writes
 Conflict
   DatabaseInUse           another process holds the SQLite file
   SchemaOutdated          the schema is not what this code needs
@@ -32,6 +33,12 @@ class DatabaseFull(Unavailable):
     """The database has no space left."""
 
     code = "database_full"
+
+
+class DatabaseReadOnly(Unavailable):
+    """The database cannot be written."""
+
+    code = "database_read_only"
 
 
 class DatabaseInUse(Conflict):

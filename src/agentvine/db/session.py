@@ -219,7 +219,7 @@ class Database:
             tx.prepare(
                 now=self.clock.now(), actor=actor, hints=self.hints, reactions=self.reactions
             )
-            with self._own_errors(), transaction_mark("an open transaction"):
+            with _OwnErrors(self.dialect, is_writing=True), transaction_mark("an open transaction"):
                 yield tx
                 await tx.deliver_events(self.reactions)
                 await finish(tx.commit_by_owner())
@@ -230,7 +230,7 @@ class Database:
         """Open a session that sees one committed state and cannot write."""
         assert_no_transaction("open a second session (pass the transaction on instead)")
         async with self._session(ReadSession, self._read_engine) as read:
-            with self._own_errors():
+            with _OwnErrors(self.dialect):
                 yield read
 
     @asynccontextmanager
@@ -276,7 +276,8 @@ class Database:
         except PoolTimeoutError:
             raise DatabaseBusy("All database connections are in use.", retry_after=1.0) from None
         except DBAPIError as error:
-            raise self.dialect.trouble(error) or DatabaseUnreachable(
+            is_writing = engine is self.engine
+            raise self.dialect.trouble(error, is_writing=is_writing) or DatabaseUnreachable(
                 f"The database does not answer: {error.orig}.", retry_after=2.0
             ) from error
         except CONNECT_ERRORS as error:
@@ -290,9 +291,6 @@ class Database:
             closing = asyncio.create_task(connecting.result().close())
             self._abandoned.add(closing)
             closing.add_done_callback(self._abandoned.discard)
-
-    def _own_errors(self) -> "_OwnErrors":
-        return _OwnErrors(self.dialect)
 
     async def _tidy_up(self) -> None:
         """Leave a SQLite file in one piece, with fresh statistics; nothing depends on it."""
@@ -320,16 +318,17 @@ async def _give_back(session: AsyncSession, connection: AsyncConnection) -> None
 
 
 class _OwnErrors:
-    """Turns "busy", "full" and "gone" into our errors; every other one passes unchanged."""
+    """Turns "busy", "full", "read only" and "gone" into our errors; any other passes unchanged."""
 
-    def __init__(self, dialect: Dialect) -> None:
+    def __init__(self, dialect: Dialect, *, is_writing: bool = False) -> None:
         self._dialect = dialect
+        self._is_writing = is_writing
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, DBAPIError):
-            trouble = self._dialect.trouble(error)
+            trouble = self._dialect.trouble(error, is_writing=self._is_writing)
             if trouble is not None:
                 raise trouble from error

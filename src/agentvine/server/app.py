@@ -19,11 +19,11 @@ from agentvine.domains.workers import api as workers
 from agentvine.http import problems
 from agentvine.http.deps import Public, State
 from agentvine.http.routes import endpoints_of
-from agentvine.kit.errors import AppError, Internal, Unavailable
+from agentvine.kit.errors import Internal
 from agentvine.server.lifespan import Running, running
 from agentvine.server.middleware import RequestContext
-from agentvine.server.migrations import migration_runner
 from agentvine.server.openapi import DescribedApp, operation_id
+from agentvine.server.readiness import NotReady, Readiness
 
 API_PREFIX = "/api/v1"
 
@@ -40,12 +40,6 @@ _LARGE = re.compile(
 """Workers' reports (with a diff), lines and bundles."""
 
 Opened = Callable[[Running], None]
-
-
-class NotReady(Unavailable):
-    """The server cannot serve yet."""
-
-    code = "not_ready"
 
 
 class PermissionUndeclared(Internal):
@@ -107,12 +101,9 @@ async def health() -> dict[str, str]:
 
 @_health.get("/ready", responses=problems.responses(NotReady))
 async def ready(state: State, response: Response) -> dict[str, str]:
-    """The database answers and has the schema this server needs."""
+    """The database answers, has the schema this server needs, and can be written."""
     response.headers["Cache-Control"] = "no-store"
-    try:
-        await migration_runner(state.settings.database).require_ready()
-    except AppError as error:
-        raise NotReady(error.detail, retry_after=5) from error
+    await state.effect(Readiness).check()
     return {"status": "ready"}
 
 

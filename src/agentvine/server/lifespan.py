@@ -38,6 +38,7 @@ from agentvine.reactions.routing import build_reactions
 from agentvine.reactions.shortcuts import PLAIN
 from agentvine.server.background import Chore, Supervisor
 from agentvine.server.effects import build_effects
+from agentvine.server.readiness import Readiness
 
 log = structlog.get_logger(__name__)
 
@@ -126,6 +127,7 @@ async def _serving(
             Listener: Listener(database),
             Supervisor: supervisor,
             LastUses: uses,
+            Readiness: Readiness(database),
         },
     )
     supervisor.start()
