@@ -1,5 +1,7 @@
 """Every verb of every noun once, as one would guess it; and how each says no."""
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -254,3 +256,35 @@ def test_budgets_and_what_was_used(cli: Cli):
     assert json_of(cli, "usage", "--by", "model")["rows"] == []
     done = cli.ok("usage", "--by", "model", "--csv", "--since", "2026-01-01")
     assert done.out.splitlines()[0].startswith("model,label,calls,tokens_in")
+
+
+def test_a_run_is_paused_steered_and_resumed(cli: Cli, repository: Repo):
+    cli.ok("repo", "register", str(repository.path))
+    command = 'until grep -q "that is all" "$AGENTVINE_INBOX"; do sleep 0.02; done; echo 1 > one'
+    where = ("--repo", str(repository.path), "--command", command)
+    task = json_of(cli, "task", "create", "Listen", *where)["id"]
+    until(lambda: json_of(cli, "task", "show", task)["status"] == "in_progress")
+
+    said(cli("order", "pause", task, "--wait", "60"), "the run stands still")
+    [order] = json_of(cli, "order", "list", "--task", task)
+    assert order["paused_since"]
+    said(cli("order", "why", task), "lets it stand still")
+    said(cli("order", "steer", order["id"], "that is all", "--wait", "60"), "message 1 was handed")
+    said(cli("order", "show", order["id"]), "paused", "that is all")
+    assert json_of(cli, "task", "show", task)["status"] == "in_progress"
+    said(cli("order", "resume", task, "--wait", "60"), "the run goes on")
+    until(lambda: json_of(cli, "order", "show", order["id"])["status"] == "completed")
+
+    [message] = json_of(cli, "order", "messages", task)
+    assert (message["number"], message["state"]) == (1, "delivered")
+    said(cli("order", "messages", order["id"]), "that is all")
+    assert cli("order", "pause", task).exit_code == 5
+    assert cli("order", "resume", order["id"]).exit_code == 5
+    assert cli("order", "steer", task, "more").exit_code == 5
+    assert cli("order", "messages", NOBODY).exit_code == 4
+
+
+def until(is_true: Callable[[], bool]) -> None:
+    """Ask again until it holds; the test's own time limit ends it."""
+    while not is_true():
+        time.sleep(0.05)

@@ -64,6 +64,36 @@ def test_running_it_for_a_team(
     assert "(newest)" in said["agentvine db upgrade"]
 
 
+def test_pausing_and_steering_a_run(terminal: Terminal, tmp_path: Path):
+    repo = make_repo(tmp_path / "site")
+    sandbox = terminal.sandbox
+    with sandbox.up("--workers", "1"):
+        sandbox.run("repo", "register", str(repo.path))
+        command = 'until grep -q old "$AGENTVINE_INBOX"; do sleep 0.1; done; sleep 600'
+        made = ("task", "create", "Listen", "--repo", str(repo.path), "--command", command)
+        task = sandbox.run(*made, "--json").json["id"]
+        while sandbox.run("task", "show", task, "--json").json["status"] != "in_progress":
+            pass
+        fill = {"T-12": task}
+        terminal.follow(
+            ROOT / "docs" / "how-to" / "pause-and-steer-a-run.md",
+            {
+                "order pause": Step(fill=fill),
+                "order why": Step(fill=fill),
+                "order resume": Step(fill=fill),
+                "order steer": Step(fill=fill),
+                "order messages": Step(fill=fill),
+            },
+        )
+        sandbox.run("task", "cancel", task)
+    said = terminal.outputs
+    assert "stands still" in said["order pause"]
+    assert "stand still" in said["order why"]
+    assert "goes on" in said["order resume"]
+    assert "was handed to the run" in said["order steer"]
+    assert "delivered" in said["order messages"]
+
+
 def test_the_worker_in_one_file_works_as_the_protocol_says(tmp_path: Path):
     [program] = blocks_of(ROOT / "docs" / "reference" / "worker-protocol.md", "python")
     sandbox, repo = Sandbox(tmp_path / "server"), make_repo(tmp_path / "repo")

@@ -124,7 +124,10 @@ async def test_a_client_refuses_what_a_server_of_another_major_version_answers(v
 
     async def answer(request: Request) -> Response:
         then = recorded[request.path_params["name"]]
-        return JSONResponse(then.answer, then.status, {PROTOCOL_HEADER: version})
+        headers = {PROTOCOL_HEADER: version}
+        if then.answer is None:
+            return Response(status_code=then.status, headers=headers)
+        return JSONResponse(then.answer, then.status, headers)
 
     app = Starlette(routes=[Route("/api/v1/{name}", answer, methods=["POST"])])
     with serve(app) as url:

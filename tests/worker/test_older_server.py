@@ -15,6 +15,7 @@ from agentvine.client import Client, RetryPolicy
 from agentvine.kit.errors import Invalid
 from agentvine.kit.ids import new_id
 from agentvine.kit.process import Containment, ContainmentLevel, Probe
+from agentvine.runtimes.base import RuntimeInfo
 from agentvine.worker.claims import Claims
 from agentvine.worker.config import WorkerConfig
 from agentvine.worker.isolation import Isolation
@@ -26,6 +27,10 @@ from tests.support.http import serve
 pytestmark = pytest.mark.promise("P26")
 
 _BARE = Containment(level=ContainmentLevel.GROUP)
+_RUNTIMES = [
+    RuntimeInfo(name="command", is_available=True, takes_messages=True),
+    RuntimeInfo(name="mute", is_available=True),
+]
 _ISOLATION = Isolation(_BARE, Probe(best=_BARE), None, "none here")
 _KNOWN = {
     "register": {
@@ -72,7 +77,7 @@ async def register_and_claim(url: str, folder: Path) -> None:
     places.root.mkdir(parents=True, exist_ok=True)
     async with Client(url, "t", retry=RetryPolicy(attempts=1)) as client:
         identity = await register(
-            client, config, session_id=new_id(), runtimes=[], held=[], isolation=_ISOLATION
+            client, config, session_id=new_id(), runtimes=_RUNTIMES, held=[], isolation=_ISOLATION
         )
         claims = Claims(client, places, LeaseBook())
         claimed = await claims.claim(identity, slots=1, wait_seconds=0)
@@ -84,22 +89,36 @@ async def test_an_older_server_is_told_only_what_it_knows(tmp_path: Path):
     with serve(app) as url:
         await register_and_claim(url, tmp_path)
     told, less, claim = asked
-    assert set(told) - set(less) == {"isolation"}
+    assert set(told) - set(less) == {"isolation", "controls"}
     assert "number" not in claim
 
 
-async def test_a_server_of_today_is_told_everything(tmp_path: Path):
+async def test_a_server_of_the_minor_version_before_is_told_what_it_knows(tmp_path: Path):
     known = {"register": _KNOWN["register"] | {"isolation"}, "claim": _KNOWN["claim"] | {"number"}}
     app, asked = server("1.1", known=known)
     with serve(app) as url:
         await register_and_claim(url, tmp_path)
+    told, less, _ = asked
+    assert set(told) - set(less) == {"controls"}
+    assert less["isolation"]["containment"] == "group"
+
+
+async def test_a_server_of_today_is_told_everything(tmp_path: Path):
+    known = {
+        "register": _KNOWN["register"] | {"isolation", "controls"},
+        "claim": _KNOWN["claim"] | {"number"},
+    }
+    app, asked = server("1.2", known=known)
+    with serve(app) as url:
+        await register_and_claim(url, tmp_path)
     told, claim = asked
     assert told["isolation"]["containment"] == "group"
+    assert told["controls"] == {"can_pause": True, "steers": ["command"]}
     assert claim["number"] == 1
 
 
 async def test_what_a_server_of_today_refuses_is_not_said_again(tmp_path: Path):
-    app, asked = server("1.1", known=_KNOWN)
+    app, asked = server("1.2", known=_KNOWN)
     with serve(app) as url, pytest.raises(Invalid):
         await register_and_claim(url, tmp_path)
     assert len(asked) == 1

@@ -42,8 +42,8 @@ async def test_a_sandboxed_run_is_tested_in_its_sandbox_and_committed_by_the_wor
     assert order.complete is not None, order.logs
     assert order.logs["stdout"][0] == "/home/agent"
     names = {line for line in order.logs["stdout"] if line and "/" not in line}
-    assert names == {"runs", "shared"}, (
-        "of the worker's own files only the way to what it may write"
+    assert names == {"runs", "inbox", "shared"}, (
+        "of the worker's own files only the way to what it may write, and to what it is told"
     )
     assert order.logs["test"] == ["/home/agent"]
     assert [file.path for file in order.report.change.files] == ["new.txt"]

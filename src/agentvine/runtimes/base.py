@@ -25,6 +25,7 @@ from agentvine.protocol.enums import FailureClass, LogLevel
 from agentvine.protocol.queue import OrderPayload
 from agentvine.protocol.runs import UNLIMITED, UNWATCHED, RunLimits, RunWatch
 from agentvine.runtimes.sandbox import Sandbox
+from agentvine.runtimes.steering import Mailbox
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,8 @@ class RuntimeInfo:
     is_available: bool
     problem: str | None = None
     """Why it cannot, and what to do about it."""
+    takes_messages: bool = False
+    """Whether its runs can be told something while they run (``RunContext.mailbox``)."""
 
 
 class OutputSink(Protocol):
@@ -78,6 +81,11 @@ class RunContext:
     """What its programs see of the machine; None: what the worker's user sees."""
     pause: PauseSwitch = field(default_factory=PauseSwitch)
     """Set while the run shall stand still."""
+    mailbox: Mailbox = field(default_factory=Mailbox)
+    """What people say to the run; opened by a runtime whose runs take messages."""
+    inbox: Path | None = None
+    """A folder that the run's programs may read, in a sandbox too, and the worker alone writes;
+    None where nothing is said to them."""
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """The whole environment for the run's program: an allow-list, the run's ids, and extras.

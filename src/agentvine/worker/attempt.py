@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -225,6 +225,7 @@ class Attempt:
             await self._say(f"Running: {payload.command}")
         tail = TailSink(self._spool, max_characters=4 * _MAX_LAST_WORDS)
         context = self._context(workspace, tail, payload.timeout_seconds, payload.watch)
+        context = replace(context, mailbox=self._switch.mailbox, inbox=self._folder.inbox)
         try:
             outcome = await self._tools.runtimes.get(payload.runtime).run(context)
         except SandboxUnavailable as error:
@@ -343,7 +344,7 @@ class Attempt:
         mirror = workspace.mirror
         places = SandboxPlaces(
             workspace.path,
-            readable=(mirror,) if mirror is not None else (),
+            readable=(self._folder.inbox, *([mirror] if mirror is not None else [])),
             writable=(self._folder.shared,),
         )
         try:

@@ -8,7 +8,7 @@ A second time, or after the drain time-out: end what runs; its work is kept, and
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
@@ -26,6 +26,7 @@ from agentvine.kit.orphans import OrphanJournal
 from agentvine.kit.redaction import Redactor
 from agentvine.protocol.base import ProtocolUnsupported
 from agentvine.protocol.queue import ReleaseIn
+from agentvine.runtimes.base import RuntimeInfo
 from agentvine.runtimes.registry import RuntimeRegistry, builtin_runtimes
 from agentvine.worker.claims import Claims
 from agentvine.worker.config import WorkerConfig
@@ -179,7 +180,7 @@ class Worker:
             raise self._fatal
         return 0
 
-    async def _register(self, runtimes: list[str]) -> Identity | None:
+    async def _register(self, runtimes: Sequence[RuntimeInfo]) -> Identity | None:
         """Introduce ourselves, however long it takes; None when told to stop meanwhile."""
         failures = 0
         while not self._draining.is_set():
@@ -197,7 +198,9 @@ class Worker:
                 failures += 1
         return None
 
-    async def _claim_until_draining(self, identity: Identity, runtimes: list[str]) -> None:
+    async def _claim_until_draining(
+        self, identity: Identity, runtimes: Sequence[RuntimeInfo]
+    ) -> None:
         failures = 0
         while not self._draining.is_set():
             self._wake.clear()
@@ -342,7 +345,7 @@ class Worker:
         elif isinstance(error, Conflict | ProtocolUnsupported):
             self._give_up(error)
 
-    async def _register_again(self, runtimes: list[str]) -> Identity | None:
+    async def _register_again(self, runtimes: Sequence[RuntimeInfo]) -> Identity | None:
         identity = await self._register(runtimes)
         if identity is not None:
             self._is_unknown = False

@@ -2,6 +2,7 @@
 
     claim.json      the order as it was claimed, and how far it got
     log.jsonl       its output (``spool``), and log.sent, how much of that is acknowledged
+    inbox/          what people say to its programs, which may only read it
     shared/         what the run's programs may write: junit.xml, the tests' results
     change.bundle   its commits
     report.json     how it ended: once this is there, only delivery is left (the outbox)
@@ -99,6 +100,13 @@ class RunFolder:
     def shared(self) -> Path:
         """What the run's programs may write here, also from a sandbox; the rest is ours alone."""
         path = self.path / "shared"
+        path.mkdir(exist_ok=True)
+        return path
+
+    @property
+    def inbox(self) -> Path:
+        """What the run's programs may read here, also in a sandbox, and we alone write."""
+        path = self.path / "inbox"
         path.mkdir(exist_ok=True)
         return path
 

@@ -164,6 +164,9 @@ class Heartbeat:
             held=self._book.going_on(),
             wait_seconds=identity.long_poll_seconds,
         )
+        if heard := self._book.heard():
+            # Left out otherwise: an older server does not know this field.
+            body = body.model_copy(update={"controls": heard})
         try:
             if (await client.queue.listen(body)).news:
                 wake.set()
@@ -205,11 +208,14 @@ class Heartbeat:
         return pause
 
     def _take(self, answer: HeartbeatOut, sent_at: float) -> None:
-        states = {(lease.order_id, lease.fence): lease.state for lease in answer.leases}
+        told = {(lease.order_id, lease.fence): lease for lease in answer.leases}
         for lease in self._book.all():
-            match states.get((lease.order_id, lease.fence)):
+            claim = told.get((lease.order_id, lease.fence))
+            match claim.state if claim else None:
                 case LeaseState.KEPT:
                     lease.extend(sent_at, answer.lease_seconds)
+                    if claim is not None and claim.control is not None:
+                        lease.control(claim.control)
                 case LeaseState.CANCEL:
                     lease.extend(sent_at, answer.lease_seconds)
                     lease.end(LeaseEnd.CANCEL)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from agentvine.kit.process import ProcessId, ProcessTree
+from agentvine.protocol.controls import ControlKnown, LeaseControl
 from agentvine.protocol.enums import ExecutionPhase
 from agentvine.protocol.queue import ClaimedOrder, Held
 
@@ -50,6 +51,7 @@ class Lease:
         *,
         claimed_at: float,
         on_end: Callable[[LeaseEnd], None],
+        on_control: Callable[[LeaseControl], None] = lambda _: None,
         phase: ExecutionPhase = ExecutionPhase.STARTING,
     ) -> None:
         """Hold a claim.
@@ -58,6 +60,7 @@ class Lease:
             order: The claim.
             claimed_at: When the request was *sent* that got or last extended it.
             on_end: Called, from the heartbeat's thread, once per reason.
+            on_control: Called, from the same, with every beat that says what people want of it.
             phase: What is being done with it.
         """
         self.order_id: uuid.UUID = order.order_id
@@ -68,6 +71,9 @@ class Lease:
         self.kill_at = self.deadline + safety_margin(order.lease_seconds) * 0.7
         self.ended: set[LeaseEnd] = set()
         self.on_end = on_end
+        self.on_control = on_control
+        self.heard: ControlKnown | None = None
+        """What we have heard of what people want of it; None when they never wanted anything."""
         self.program: ProcessId | None = None
         """The program that runs for it now."""
 
@@ -82,6 +88,18 @@ class Lease:
         if reason not in self.ended:
             self.ended.add(reason)
             self.on_end(reason)
+
+    def control(self, wanted: LeaseControl) -> None:
+        """Tell the run what people want of it."""
+        numbers = [message.number for message in wanted.messages]
+        before = self.heard.messages_to if self.heard else 0
+        self.heard = ControlKnown(
+            order_id=self.order_id,
+            fence=self.fence,
+            is_paused=wanted.is_paused,
+            messages_to=max([before, *numbers]),
+        )
+        self.on_control(wanted)
 
     def kill_program(self) -> None:
         """End the run's program at once, from whichever thread; for when nobody else does."""
@@ -125,6 +143,16 @@ class LeaseBook:
             Held(order_id=lease.order_id, fence=lease.fence, phase=lease.phase)
             for lease in self.all()
             if not lease.ended and lease.phase is not ExecutionPhase.REPORTING
+        ]
+
+    def heard(self) -> list[ControlKnown]:
+        """What we have heard of what people want of what goes on."""
+        return [
+            lease.heard
+            for lease in self.all()
+            if lease.heard is not None
+            and not lease.ended
+            and lease.phase is not ExecutionPhase.REPORTING
         ]
 
     def held(self) -> list[Held]:

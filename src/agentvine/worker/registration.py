@@ -3,14 +3,16 @@
 import os
 import socket
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 
 import structlog
 
 from agentvine.client import Client
 from agentvine.kit.errors import Invalid
+from agentvine.protocol.controls import WorkerControls
 from agentvine.protocol.workers import WorkerRegisterIn
+from agentvine.runtimes.base import RuntimeInfo
 from agentvine.runtimes.registry import RuntimeRegistry
 from agentvine.worker.config import WorkerConfig
 from agentvine.worker.heartbeat import Identity
@@ -18,8 +20,8 @@ from agentvine.worker.isolation import Isolation
 
 log = structlog.get_logger(__name__)
 
-_TOLD_SINCE = 1
-"""The minor version of the protocol in which a worker says how it holds its runs."""
+_TOLD_SINCE = {"isolation": 1, "controls": 2}
+"""The minor version of the protocol in which a worker began to tell of something."""
 
 
 class RuntimeNotUsable(Invalid):
@@ -28,7 +30,7 @@ class RuntimeNotUsable(Invalid):
     code = "runtime_not_usable"
 
 
-async def usable_runtimes(config: WorkerConfig, registry: RuntimeRegistry) -> list[str]:
+async def usable_runtimes(config: WorkerConfig, registry: RuntimeRegistry) -> list[RuntimeInfo]:
     """The runtimes to offer: those asked for, or all that work here.
 
     Raises:
@@ -39,7 +41,7 @@ async def usable_runtimes(config: WorkerConfig, registry: RuntimeRegistry) -> li
     problems = [f"{info.name}: {info.problem}" for info in found if not info.is_available]
     if problems and (config.runtimes or len(problems) == len(found)):
         raise RuntimeNotUsable("Not usable on this machine: " + "; ".join(problems))
-    return [info.name for info in found if info.is_available]
+    return [info for info in found if info.is_available]
 
 
 async def register(
@@ -47,7 +49,7 @@ async def register(
     config: WorkerConfig,
     *,
     session_id: uuid.UUID,
-    runtimes: list[str],
+    runtimes: Sequence[RuntimeInfo],
     held: Iterable[uuid.UUID],
     isolation: Isolation,
 ) -> Identity:
@@ -59,20 +61,28 @@ async def register(
         hostname=socket.gethostname(),
         pid=os.getpid(),
         accepts=list(config.accepts),
-        runtimes=runtimes,
+        runtimes=[info.name for info in runtimes],
         queues=list(config.queues),
         capabilities=dict(config.capabilities),
         max_concurrent_tasks=config.concurrency,
         held=list(held),
     )
-    told = message.model_copy(update={"isolation": isolation.told})
+    told = {
+        "isolation": isolation.told,
+        "controls": WorkerControls(
+            can_pause=True, steers=[info.name for info in runtimes if info.takes_messages]
+        ),
+    }
     try:
-        answer = await client.workers.register(told)
+        answer = await client.workers.register(message.model_copy(update=told))
     except Invalid:
-        if client.server_minor >= _TOLD_SINCE:
+        if client.server_minor >= max(_TOLD_SINCE.values()):
             raise
         # An older server refuses what it does not know; which it is, its answer tells.
-        answer = await client.workers.register(message)
+        known = {
+            name: value for name, value in told.items() if client.server_minor >= _TOLD_SINCE[name]
+        }
+        answer = await client.workers.register(message.model_copy(update=known))
     log.info("worker.registered", worker_id=str(answer.worker_id), released=answer.released)
     return Identity(
         worker_id=answer.worker_id,

@@ -1,10 +1,12 @@
 """A run under supervision: carried out, written down, cleaned up, delivered, in this order."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
 
 import structlog
 
+from agentvine.protocol.controls import LeaseControl
 from agentvine.protocol.enums import ExecutionPhase
 from agentvine.protocol.queue import CompleteIn, FailIn
 from agentvine.worker.attempt import Attempt, Verdict
@@ -13,6 +15,7 @@ from agentvine.worker.folders import PendingReport, RunFolder
 from agentvine.worker.leases import Lease, LeaseEnd
 from agentvine.worker.shipping import LogShipper
 from agentvine.worker.spool import LogSpool
+from agentvine.worker.steward import Steward
 from agentvine.worker.tools import StopReason, StopSwitch, WorkerTools
 
 _DISK_RETRY_SECONDS = 1.0
@@ -40,6 +43,7 @@ class Run:
         self._tools = tools
         self._folder = folder
         self._switch = StopSwitch()
+        self._steward: Steward | None = None
         self.is_delivering = False
         """Whether the outcome is on disk, and only the server is still to hear of it."""
         loop = asyncio.get_running_loop()
@@ -48,6 +52,7 @@ class Run:
             claimed_at=claimed_at,
             # From the heartbeat's thread to the loop's.
             on_end=lambda end: _call(loop, self._switch, _REASONS[end]),
+            on_control=lambda wanted: _on_loop(loop, self._control, wanted),
             phase=ExecutionPhase.STARTING
             if folder.get_report() is None
             else ExecutionPhase.REPORTING,
@@ -70,7 +75,8 @@ class Run:
                 self._tools, self._folder, output.spool, lease=self._lease, switch=self._switch
             )
             try:
-                verdict = await attempt.carry_out()
+                async with self._stewarded(output):
+                    verdict = await attempt.carry_out()
                 await output.close()
                 if verdict is not None:
                     high_water = output.spool.high_water
@@ -82,6 +88,28 @@ class Run:
                 output.abandon()
                 self._tools.book.remove(self._lease)
             await attempt.tidy_up()
+
+    @asynccontextmanager
+    async def _stewarded(self, output: "_Output") -> AsyncGenerator[None]:
+        """Let people pause and steer the run while the block runs."""
+
+        async def say(text: str) -> None:
+            await output.spool.write("system", text)
+
+        steward = Steward(self._tools.client, self._lease, self._switch, say)
+        self._steward = steward
+        following = asyncio.create_task(steward.run())
+        try:
+            yield
+        finally:
+            self._steward = None
+            following.cancel()
+            await asyncio.wait([following])
+        await steward.close()
+
+    def _control(self, wanted: LeaseControl) -> None:
+        if self._steward is not None:
+            self._steward.take(wanted)
 
     async def _keep(self, report: PendingReport) -> None:
         """Bring the outcome onto the disk; one that is full is waited for, as for the log."""
@@ -164,6 +192,12 @@ def open_spool(tools: WorkerTools, folder: RunFolder) -> LogSpool:
         redactor=tools.redactor,
         max_bytes=tools.config.max_log_bytes,
     )
+
+
+def _on_loop(
+    loop: asyncio.AbstractEventLoop, call: Callable[[LeaseControl], None], wanted: LeaseControl
+) -> None:
+    loop.call_soon_threadsafe(call, wanted)
 
 
 def _call(loop: asyncio.AbstractEventLoop, switch: StopSwitch, reason: StopReason) -> None:

@@ -12,6 +12,7 @@ from agentvine.kit.orphans import OrphanJournal
 from agentvine.kit.process import PauseSwitch, ProcessId
 from agentvine.kit.redaction import Redactor
 from agentvine.runtimes.registry import RuntimeRegistry
+from agentvine.runtimes.steering import Mailbox
 from agentvine.worker.config import WorkerConfig
 from agentvine.worker.heartbeat import Heartbeat, HeartbeatEvents
 from agentvine.worker.isolation import Isolation
@@ -47,12 +48,13 @@ class StopReason(StrEnum):
 
 
 class StopSwitch:
-    """The one place that says whether a run is to stop, and why."""
+    """The one place that says whether a run is to stop, and why; or to stand still, or to hear."""
 
     def __init__(self) -> None:
         """Let it run."""
         self.event = asyncio.Event()
         self.pause = PauseSwitch()
+        self.mailbox = Mailbox()
         self.reason: StopReason | None = None
 
     def stop(self, reason: StopReason) -> None:

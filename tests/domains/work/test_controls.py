@@ -54,6 +54,11 @@ class Running:
         body = self.worker.who | {"held": [claim_of(self.order)], "controls": controls}
         return (await self.worker.caller.post("/queue/listen", body))["news"]
 
+    async def why(self) -> str:
+        """What is said of the run."""
+        (reason,) = (await self.space.owner.get(f"{self.path}/why"))["reasons"]
+        return reason["message"].removeprefix(f"{self.worker.name} ")
+
     async def now(self) -> Json:
         return await self.space.owner.get(self.path)
 
@@ -74,8 +79,10 @@ async def test_a_pause_goes_with_the_beats_until_the_run_is_to_go_on(shared_api:
     assert asked["paused_since"] is None
     for _ in range(2):
         assert await run.wanted() == {"is_paused": True, "messages": []}
+    assert await run.why() == "is pausing it"
     await run.tell(is_paused=True)
     assert (await run.now())["paused_since"] is not None
+    assert await run.why() == "lets it stand still; `agentvine order resume`"
     assert await run.wanted() == {"is_paused": True, "messages": []}
 
     assert (await run.act("resume"))["pausing_since"] is None

@@ -25,6 +25,7 @@ from starlette.routing import Route
 
 from agentvine.kit.ids import new_id
 from agentvine.protocol.base import PROTOCOL_HEADER, PROTOCOL_VERSION
+from agentvine.protocol.controls import ControlIn
 from agentvine.protocol.enums import OrderStatus, TaskType
 from agentvine.protocol.executions import LogBatchIn
 from agentvine.protocol.queue import (
@@ -61,6 +62,12 @@ class Order:
     logs: dict[str, list[str]] = field(default_factory=dict)
     phases: list[str] = field(default_factory=list)
     is_cancelled: bool = False
+    is_paused: bool | None = None
+    """Whether its run shall stand still; None: nobody ever wanted anything of it."""
+    messages: list[str] = field(default_factory=list)
+    """What was said to it."""
+    stands_still: bool = False
+    handed_to: int = 0
     is_lost: bool = False
 
     @property
@@ -72,6 +79,22 @@ class Order:
         message = self.complete or self.fail
         assert message is not None, f"{self.id} has no report, it is {self.status}"
         return message.report
+
+    def control(self) -> dict[str, Any] | None:
+        """What a beat says of it."""
+        if self.is_paused is None and not self.messages:
+            return None
+        messages = [
+            {
+                "number": number,
+                "author": "user:somebody",
+                "text": text,
+                "created_at": "2026-01-01T00:00:00Z",
+            }
+            for number, text in enumerate(self.messages, start=1)
+            if number > self.handed_to
+        ]
+        return {"is_paused": bool(self.is_paused), "messages": messages}
 
     def said(self, stream: str) -> str:
         return "\n".join(self.logs.get(stream, []))
@@ -142,6 +165,7 @@ class WireServer:
             "claim": ("POST", "/queue/claim", self._claim),
             "heartbeat": ("POST", "/queue/heartbeat", self._heartbeat),
             "listen": ("POST", "/queue/listen", self._listen),
+            "control": ("POST", "/queue/control", self._control),
             "complete": ("POST", "/queue/complete", self._complete),
             "fail": ("POST", "/queue/fail", self._fail),
             "release": ("POST", "/queue/release", self._release),
@@ -250,7 +274,8 @@ class WireServer:
                 state = "lost"
             elif order.is_cancelled:
                 state = "cancel"
-            leases.append({"order_id": str(order.id), "fence": held.fence, "state": state})
+            lease = {"order_id": str(order.id), "fence": held.fence, "state": state}
+            leases.append(lease | {"control": order.control()})
         return answer_with(leases=leases, lease_seconds=self.lease_seconds, drain=self.is_draining)
 
     async def _listen(self, request: Request) -> Response:
@@ -265,9 +290,26 @@ class WireServer:
     def _has_news(self, message: ListenIn) -> bool:
         return any(
             self._find(held.order_id).is_cancelled
+            or self._is_to_hear(self._find(held.order_id), message)
             or not self._is_held(self._find(held.order_id), held.fence)
             for held in message.held
         )
+
+    def _is_to_hear(self, order: Order, message: ListenIn) -> bool:
+        known = next((each for each in message.controls if each.order_id == order.id), None)
+        told = (known.is_paused, known.messages_to) if known else (False, 0)
+        return told != (bool(order.is_paused), max(order.handed_to, len(order.messages)))
+
+    async def _control(self, request: Request) -> Response:
+        message = ControlIn.model_validate_json(await request.body())
+        order = self._find(message.order_id)
+        if not self._is_held(order, message.fence):
+            return problem(409, "lease_lost")
+        if message.is_paused is not None:
+            order.stands_still = message.is_paused
+        if message.messages_to is not None:
+            order.handed_to = message.messages_to
+        return Response(status_code=204)
 
     async def _complete(self, request: Request) -> Response:
         message = CompleteIn.model_validate_json(await request.body())

@@ -4,10 +4,12 @@ import uuid
 from collections.abc import Sequence
 
 from agentvine.cli import resolve
+from agentvine.cli.actions.controls import message_line
 from agentvine.cli.formats import fmt_duration
 from agentvine.cli.output import Column
 from agentvine.cli.session import Session
 from agentvine.kit.errors import Invalid, NotFound
+from agentvine.protocol.controls import RunMessageOut
 from agentvine.protocol.enums import FailureClass, OrderStatus
 from agentvine.protocol.queue import DeadOrdersIn, QueueStatusOut, WorkOrderOut
 
@@ -45,6 +47,9 @@ async def list_orders(
 async def show(session: Session, *, name: uuid.UUID) -> None:
     """One work order."""
     row = await session.client.queue.order(name)
+    said: Sequence[RunMessageOut] = ()
+    if not session.out.as_json:
+        said = await session.client.queue.messages(name)
     session.out.record(
         row,
         [
@@ -65,6 +70,9 @@ async def show(session: Session, *, name: uuid.UUID) -> None:
             ("due", row.available_at),
             ("claimed", row.claimed_at),
             ("lease ends", row.lease_expires_at),
+            ("paused", row.paused_since),
+            ("to pause", None if row.paused_since else row.pausing_since),
+            ("messages", "\n".join(message_line(message) for message in said)),
             ("finished", row.completed_at),
         ],
     )

@@ -7,6 +7,17 @@ from agentvine.cli.options import Words, limit_option, project_option
 from agentvine.protocol.enums import FailureClass, OrderStatus
 
 _ACTIONS = "agentvine.cli.actions.orders"
+_CONTROLS = "agentvine.cli.actions.controls"
+
+wait_option = click.option(
+    "--wait",
+    "wait_seconds",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait until the worker has done it.",
+)
 
 
 @click.group()
@@ -23,6 +34,42 @@ def order() -> None:
 @runs(f"{_ACTIONS}:list_orders")
 def list_orders() -> None:
     """List work orders, newest first."""
+
+
+@order.command()
+@click.argument("name", metavar="TASK|ORDER")
+@project_option
+@wait_option
+@runs(f"{_CONTROLS}:pause")
+def pause() -> None:
+    """Let a run stand still, with all its processes, until `resume`."""
+
+
+@order.command()
+@click.argument("name", metavar="TASK|ORDER")
+@project_option
+@wait_option
+@runs(f"{_CONTROLS}:resume")
+def resume() -> None:
+    """Let a run that stands still go on."""
+
+
+@order.command()
+@click.argument("name", metavar="TASK|ORDER")
+@click.argument("text", metavar="TEXT")
+@project_option
+@wait_option
+@runs(f"{_CONTROLS}:steer")
+def steer() -> None:
+    """Say something to a run while it runs; `-` reads it from standard input."""
+
+
+@order.command()
+@click.argument("name", metavar="TASK|ORDER")
+@project_option
+@runs(f"{_CONTROLS}:messages")
+def messages() -> None:
+    """List what was said to the runs of an order, and whether they have it."""
 
 
 @order.command()

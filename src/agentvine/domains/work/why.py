@@ -87,15 +87,23 @@ async def _not_waiting(read: ReadSession, task: Task, order: WorkOrder | None) -
 async def _is_running(read: ReadSession, order: WorkOrder) -> WaitReason:
     worker = await read.get(Worker, order.worker_id) if order.worker_id else None
     name = worker.name if worker else "a worker that was deleted"
-    is_stopping = order.cancel_requested_at or order.stop_requested_at
     return _reason(
         "running",
-        f"{name} {'is stopping it' if is_stopping else 'runs it'}",
+        f"{name} {_what_it_does(order)}",
         worker=name,
+        paused_since=_iso(order.paused_since),
         since=_iso(order.claimed_at),
         lease_until=_iso(order.lease_expires_at),
         fence=order.fence,
     )
+
+
+def _what_it_does(order: WorkOrder) -> str:
+    if order.cancel_requested_at or order.stop_requested_at:
+        return "is stopping it"
+    if order.paused_since:
+        return "lets it stand still; `agentvine order resume`"
+    return "is pausing it" if order.pausing_since else "runs it"
 
 
 def _not_to_run(order: WorkOrder, now: datetime) -> list[WaitReason]:

@@ -293,17 +293,22 @@ class _Run:
 
     async def _follow(self, pause: PauseSwitch) -> None:
         """Let the run stand still and go on as it is told."""
-        is_paused = False
-        while True:
-            pause.changed.clear()
-            if pause.is_paused:
-                self._watch.pause()
-                is_paused = True
-                if not await asyncio.to_thread(self.tree.stop):
-                    pause.changed.set()
-                    continue
-            elif is_paused:
-                await asyncio.to_thread(self.tree.go_on)
-                self._watch.resume()
-                is_paused = False
-            await pause.changed.wait()
+        is_stopped = False
+        try:
+            while True:
+                pause.changed.clear()
+                if pause.is_paused:
+                    self._watch.pause()
+                    is_stopped = True
+                    if not await asyncio.to_thread(self.tree.stop):
+                        pause.changed.set()
+                        continue
+                elif is_stopped:
+                    await asyncio.to_thread(self.tree.go_on)
+                    self._watch.resume()
+                    is_stopped = False
+                pause.settle(stands_still=is_stopped)
+                await pause.changed.wait()
+        finally:
+            # The next program of the run, if there is one, begins by itself.
+            pause.settle(stands_still=False)

@@ -135,12 +135,16 @@ class Watch:
 
 
 class PauseSwitch:
-    """Says whether a run shall stand still. Set it from the loop's thread."""
+    """Says whether a run shall stand still, and whether it does. Use it from the loop's thread."""
 
     def __init__(self) -> None:
         """Let it run."""
         self.is_paused = False
         self.changed = asyncio.Event()
+        self.stands_still = False
+        """Whether all of the run's processes have been stopped."""
+        self.on_settled: Callable[[], None] = _nobody
+        """Called when the run has come to a stop, or goes on."""
 
     def pause(self) -> None:
         """Let the run stand still until ``resume``."""
@@ -153,3 +157,13 @@ class PauseSwitch:
         if self.is_paused:
             self.is_paused = False
             self.changed.set()
+
+    def settle(self, *, stands_still: bool) -> None:
+        """Take note that it has been stopped, or goes on."""
+        if stands_still is not self.stands_still:
+            self.stands_still = stands_still
+            self.on_settled()
+
+
+def _nobody() -> None:
+    """Nobody wants to know."""

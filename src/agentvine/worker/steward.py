@@ -1,0 +1,109 @@
+"""Lets a run follow what people want of it, and tells the server what has been done.
+
+What is wanted comes with the beats, again and again. What is done is told until the server has
+heard it; nothing waits for that, neither the run nor the beats.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from agentvine.client import Client, RetryPolicy
+from agentvine.kit.errors import AppError, Conflict
+from agentvine.protocol.controls import ControlIn, LeaseControl
+from agentvine.worker.leases import Lease
+from agentvine.worker.tools import StopSwitch
+
+_RETRY = RetryPolicy(base_seconds=0.5, cap_seconds=10.0)
+_LAST_WORDS_SECONDS = 2.0
+
+log = structlog.get_logger(__name__)
+
+
+class Steward:
+    """One run's. Use it from the loop's thread."""
+
+    def __init__(
+        self,
+        client: Client,
+        lease: Lease,
+        switch: StopSwitch,
+        say: Callable[[str], Awaitable[None]],
+    ) -> None:
+        """Prepare; ``run`` does the work.
+
+        Args:
+            client: Reaches the server.
+            lease: The run's.
+            switch: What the run lives by.
+            say: Writes a line into the run's log.
+        """
+        self._client = client
+        self._lease = lease
+        self._switch = switch
+        self._say = say
+        self._changed = asyncio.Event()
+        self._said_paused = False
+        self._told_paused = False
+        self._told_to = 0
+        switch.pause.on_settled = self._changed.set
+        switch.mailbox.on_change = self._changed.set
+
+    def take(self, wanted: LeaseControl) -> None:
+        """Let the run follow."""
+        if wanted.is_paused:
+            self._switch.pause.pause()
+        else:
+            self._switch.pause.resume()
+        self._switch.mailbox.put(wanted.messages)
+
+    async def run(self) -> None:
+        """Hand over what there is, and tell what was done, until cancelled."""
+        failures = 0
+        while True:
+            self._changed.clear()
+            try:
+                await self._hand_over()
+                await self._say_what_it_does()
+                await self._tell()
+            except Conflict:
+                # The lease was lost: the next beat says so, too.
+                return
+            except (AppError, OSError) as error:
+                log.warning("control.not_done", problem=str(error))
+                await asyncio.sleep(_RETRY.pause(failures, None))
+                failures += 1
+            else:
+                failures = 0
+                await self._changed.wait()
+
+    async def close(self) -> None:
+        """Tell, once, what was handed over at the very end; call it when ``run`` has ended."""
+        with contextlib.suppress(AppError, TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS_SECONDS):
+                await self._tell()
+
+    async def _hand_over(self) -> None:
+        for message in await self._switch.mailbox.hand_over():
+            await self._say(f"Message {message.number}, from {message.author}, was handed over.")
+
+    async def _say_what_it_does(self) -> None:
+        is_paused = self._switch.pause.stands_still
+        if is_paused is not self._said_paused:
+            self._said_paused = is_paused
+            await self._say("The run stands still, as asked." if is_paused else "The run goes on.")
+
+    async def _tell(self) -> None:
+        is_paused, to = self._switch.pause.stands_still, self._switch.mailbox.handed_to
+        done: dict[str, object] = {}
+        if is_paused is not self._told_paused:
+            done["is_paused"] = is_paused
+        if to > self._told_to:
+            done["messages_to"] = to
+        if not done:
+            return
+        claim = {"order_id": self._lease.order_id, "fence": self._lease.fence}
+        await self._client.queue.control(ControlIn.model_validate(claim | done))
+        self._told_paused, self._told_to = is_paused, to
