@@ -71,6 +71,10 @@ chaos *ARGS:
 bench *ARGS:
     uv run --group bench python -m benchmarks.queue "$@"
 
+# Measure what a fleet feels over HTTP: drain, pickup, beats, log lines, a long history, recovery
+bench-fleet *ARGS:
+    uv run python -m benchmarks.fleet "$@"
+
 # Measure how fast work trees are made, beside plain git; `--files 1000 --rounds 3` is quick
 bench-worktrees *ARGS:
     uv run python -m benchmarks.worktrees "$@"

@@ -22,3 +22,20 @@ def test_the_benchmark_of_our_own_queue_runs_and_writes_its_table(tmp_path: Path
     rows = [line.split("|") for line in table.read_text().splitlines() if "AgentVine" in line]
     assert len(rows) == 7
     assert all(float(row[2].replace(",", "")) > 0 for row in rows)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_benchmark_of_the_fleet_runs_and_writes_its_table(tmp_path: Path):
+    table = tmp_path / "table.md"
+    command = [sys.executable, "-m", "benchmarks.fleet", "lines", "history"]
+    done = subprocess.run(
+        [*command, "--scale", "0.01", "--out", table],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert len(table.read_text().splitlines()) == 2 + 1 + 2

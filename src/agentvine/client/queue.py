@@ -27,6 +27,10 @@ from agentvine.protocol.queue import (
     OrderOutcome,
     QueueStatusOut,
     ReleaseIn,
+    ReportIn,
+    ReportOut,
+    ReportsIn,
+    ReportsOut,
     WhyOut,
     WorkOrderOut,
 )
@@ -167,3 +171,9 @@ class QueueApi:
         """Give an order back untouched."""
         call = post("queue/release", body, is_repeatable=True)
         return await self._transport.fetch(call, OrderOutcome)
+
+    async def report_many(self, reports: Sequence[ReportIn]) -> Sequence[ReportOut]:
+        """Report on up to 100 claims at once; each is taken or refused as if it had come alone."""
+        body = ReportsIn(reports=list(reports))
+        call = post("queue/report-many", body, is_repeatable=True)
+        return (await self._transport.fetch(call, ReportsOut)).items

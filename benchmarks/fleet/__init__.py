@@ -1,0 +1,1 @@
+"""The server over real HTTP: what a fleet of workers would feel."""
