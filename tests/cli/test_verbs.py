@@ -132,6 +132,13 @@ def test_what_an_attempt_leaves_to_look_at(cli: Cli, repository: Repo):
     assert cli.ok("logs", task, "--search", "SPOK", "--stream", "stdout").out == (
         "stdout:1: spoken\n"
     )
+    said(
+        cli("timeline", task),
+        *("task.created", "execution.claimed", "run.prepared", "run.started", "run.first_output"),
+        *("run.not_tested", "run.done", "execution.completed", "task.review"),
+    )
+    [whole] = json_of(cli, "timeline", task, "--all")
+    assert whole == json_of(cli, "timeline", attempt["id"])
     around = cli.ok("logs", task, "--search", "Running:", "-C", "1").out.splitlines()
     assert [line.partition(" ")[0] for line in around] == ["system-2-", "system:3:", "stdout-1-"]
     assert "No line holds it" in cli.ok("logs", task, "--search", "nowhere to be found").err

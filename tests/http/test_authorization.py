@@ -141,6 +141,7 @@ CASES = {
     "DELETE /workers/{worker_id}": Case("workers:admin", ADMIN),
     "GET /executions": Case("executions:read", LIST),
     "GET /executions/{execution_id}": Case("executions:read", ROW),
+    "GET /executions/{execution_id}/timeline": Case("executions:read", ROW),
     "GET /executions/{execution_id}/logs": Case("executions:read", ROW),
     "GET /executions/{execution_id}/logs/stream": Case("executions:read", ROW),
     "GET /executions/{execution_id}/logs/search": Case("executions:read", ROW, query={"text": "x"}),

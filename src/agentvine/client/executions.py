@@ -22,6 +22,7 @@ from agentvine.protocol.executions import (
     LogBatchOut,
     LogLineOut,
     LogMatchOut,
+    TimelineOut,
 )
 
 M = TypeVar("M", bound=BaseModel)
@@ -47,6 +48,10 @@ class ExecutionsApi:
     async def get(self, execution_id: uuid.UUID) -> ExecutionOut:
         """One attempt."""
         return await self._transport.fetch(get(f"executions/{execution_id}"), ExecutionOut)
+
+    async def timeline(self, execution_id: uuid.UUID) -> TimelineOut:
+        """What happened to an attempt, step by step."""
+        return await self._transport.fetch(get(f"executions/{execution_id}/timeline"), TimelineOut)
 
     async def logs(
         self,

@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from pydantic import Field
@@ -85,6 +86,36 @@ class ExecutionOut(Output):
     started_at: datetime
     completed_at: datetime | None
     duration_seconds: int | None
+
+
+class TimelineSource(StrEnum):
+    """Whose record an event of a timeline comes from."""
+
+    SERVER = "server"
+    WORKER = "worker"
+    PERSON = "person"
+
+
+class TimelineEventOut(Output):
+    """Something that happened to an attempt."""
+
+    number: int
+    """Its place in the list, from 1."""
+    at: datetime
+    source: TimelineSource
+    kind: str
+    """Dotted: ``task.queued``, ``execution.claimed``, ``run.prepared``, ``order.steered`` ..."""
+    message: str
+    facts: dict[str, Any]
+
+
+class TimelineOut(Output):
+    """All that happened to an attempt, in order."""
+
+    execution_id: uuid.UUID
+    events: list[TimelineEventOut]
+    is_whole: bool
+    """Whether the attempt has ended and all that its worker reported is here."""
 
 
 class BundleOut(Output):

@@ -130,7 +130,8 @@ class Attempt:
         if self._switch.reason is StopReason.LEASE_LOST:
             return None
         self._spool.end_output()
-        await self._say(verdict.message, is_error=verdict.failure_class is not None)
+        is_error = verdict.failure_class is not None
+        await self._say(verdict.message, "failed" if is_error else "done", is_error=is_error)
         return verdict
 
     async def clean_up(self) -> None:
@@ -195,7 +196,7 @@ class Attempt:
         self._enter(ExecutionPhase.PREPARING)
         payload = self._order.payload
         if payload.repository is not None:
-            await self._say(f"Getting {payload.repository.name} ready.")
+            await self._say(f"Getting {payload.repository.name} ready.", "preparing")
         started = time.monotonic()
         preparing = prepare_workspace(self._tools.git, self._tools.places.data, self._order)
         try:
@@ -212,7 +213,10 @@ class Attempt:
             )
             await self._say(
                 f"Working on {workspace.branch}, from {workspace.target_branch} at "
-                f"{workspace.base_commit[:12]}."
+                f"{workspace.base_commit[:12]}.",
+                "prepared",
+                base_commit=workspace.base_commit,
+                seconds=self._found.metrics["prepare_seconds"],
             )
         for note in workspace.notes:
             await self._say(note)
@@ -222,8 +226,9 @@ class Attempt:
         self._enter(ExecutionPhase.RUNNING)
         payload = self._order.payload
         if payload.command:
-            await self._say(f"Running: {payload.command}")
+            await self._say(f"Running: {payload.command}", "started", runtime=payload.runtime)
         tail = TailSink(self._spool, max_characters=4 * _MAX_LAST_WORDS)
+        started = time.monotonic()
         context = self._context(workspace, tail, payload.timeout_seconds, payload.watch)
         context = replace(context, mailbox=self._switch.mailbox, inbox=self._folder.inbox)
         try:
@@ -236,6 +241,8 @@ class Attempt:
             raise RunFailed(FailureClass.ORDER_INVALID, error.detail) from error
         self._found.outcome = outcome
         self._found.metrics |= outcome.metrics
+        if tail.first_at is not None:
+            self._found.metrics["first_output_seconds"] = round(tail.first_at - started, 3)
         self._raise_if_stopped()
         if outcome.failure is not None:
             raise RunFailed.by_runtime(outcome.failure)
@@ -246,10 +253,12 @@ class Attempt:
         workspace, payload = self._found.workspace, self._order.payload
         assert workspace is not None
         if not payload.test_command or not payload.test_command.strip():
-            await self._say("There is a change, and no test command: it is not tested.")
+            await self._say(
+                "There is a change, and no test command: it is not tested.", "not_tested"
+            )
             return
         self._enter(ExecutionPhase.TESTING)
-        await self._say(f"Testing: {payload.test_command}")
+        await self._say(f"Testing: {payload.test_command}", "testing")
         context = self._context(
             workspace,
             TailSink(self._spool),
@@ -270,7 +279,9 @@ class Attempt:
             raise RunFailed.by_runtime(outcome.failure)
         if not tests.passed:
             raise RunFailed(FailureClass.TESTS_FAILED, _test_summary(tests))
-        await self._say(_test_summary(tests))
+        await self._say(
+            _test_summary(tests), "tested", total=tests.total, seconds=tests.duration_seconds
+        )
 
     async def _failed(self, failed: RunFailed) -> Verdict:
         """Keep what there is, in the mirror and in the report."""
@@ -374,9 +385,13 @@ class Attempt:
         if self._switch.reason is not None:
             raise RunFailed(*_STOPPED[self._switch.reason])
 
-    async def _say(self, text: str, *, is_error: bool = False) -> None:
+    async def _say(
+        self, text: str, step: str | None = None, *, is_error: bool = False, **facts: object
+    ) -> None:
+        """Say something in the log; a step is shown in the attempt's timeline as well."""
         level = LogLevel.ERROR if is_error else LogLevel.INFO
-        await self._spool.write("system", text, level=level)
+        metadata = {"step": step, **facts} if step is not None else None
+        await self._spool.write("system", text, level=level, metadata=metadata)
 
     def _commit_message(self) -> str:
         payload = self._order.payload

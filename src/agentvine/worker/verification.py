@@ -2,6 +2,7 @@
 
 import asyncio
 import shlex
+import time
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,6 +35,8 @@ class TailSink:
         self._lines: deque[str] = deque()
         self._characters = 0
         self._max_characters = max_characters
+        self.first_at: float | None = None
+        """When the first line came, by the monotonic clock."""
 
     @property
     def text(self) -> str:
@@ -49,6 +52,8 @@ class TailSink:
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
         """Keep and pass on."""
+        if self.first_at is None:
+            self.first_at = time.monotonic()
         self._lines.append(message)
         self._characters += len(message) + 1
         while len(self._lines) > 1 and self._characters > self._max_characters:

@@ -15,7 +15,7 @@ from agentvine.cli.output import Column, printable
 from agentvine.cli.session import Session
 from agentvine.client import Client
 from agentvine.kit.errors import Invalid, NotFound
-from agentvine.protocol.executions import ExecutionOut, LogLineOut
+from agentvine.protocol.executions import ExecutionOut, LogLineOut, TimelineEventOut
 
 _LINES = 1000
 _LOOK_SECONDS = 0.5
@@ -64,6 +64,28 @@ async def show(session: Session, *, name: str, project: str | None) -> None:
             ("worker", row.worker_id),
         ],
     )
+
+
+async def timeline(session: Session, *, name: str, is_all: bool, project: str | None) -> None:
+    """What happened to an attempt, or to all attempts of its task."""
+    latest = await resolve.find_execution(session, name, project)
+    attempts = [latest]
+    if is_all:
+        of_task = session.client.executions.list(task_id=latest.task_id)
+        attempts = (await resolve.collect(of_task))[::-1]
+    lists = [await session.client.executions.timeline(each.id) for each in attempts]
+    if session.out.as_json:
+        session.out.data(lists if is_all else lists[0])
+        return
+    columns = [
+        Column[TimelineEventOut]("time", lambda event: event.at.astimezone().strftime("%H:%M:%S")),
+        Column[TimelineEventOut]("after", lambda event: fmt_took(events[0].at, event.at)),
+        Column[TimelineEventOut]("who", lambda event: event.facts.get("by") or event.source.value),
+        Column[TimelineEventOut]("what", lambda event: event.kind),
+        Column[TimelineEventOut]("", lambda event: printable(event.message)),
+    ]
+    events = [event for each in lists for event in each.events]
+    session.out.table(events, columns, nothing="Nothing has happened yet.")
 
 
 async def logs(

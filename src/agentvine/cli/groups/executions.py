@@ -49,6 +49,15 @@ def search() -> None:
 
 @click.command()
 @click.argument("name", metavar="EXECUTION|TASK")
+@click.option("--all", "is_all", is_flag=True, help="Of all of the task's attempts, in order.")
+@project_option
+@runs(f"{_ACTIONS}:timeline")
+def timeline() -> None:
+    """Show what happened to an attempt, step by step."""
+
+
+@click.command()
+@click.argument("name", metavar="EXECUTION|TASK")
 @click.option("--follow", "-f", is_flag=True, help="Go on as it prints, until it ends.")
 @click.option("--after", type=click.IntRange(0), default=0, help="Only lines after this id.")
 @click.option("--tail", type=click.IntRange(1), help="Only this many lines from the end.")

@@ -11,7 +11,7 @@ from fastapi import Path as PathParameter
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from agentvine.db.hints import Subscription
-from agentvine.domains.executions import log_search, log_store, queries, service
+from agentvine.domains.executions import log_search, log_store, queries, service, timeline
 from agentvine.domains.executions.enums import ExecutionStatus
 from agentvine.domains.executions.errors import (
     BundleDamaged,
@@ -38,6 +38,7 @@ from agentvine.protocol.executions import (
     LogBatchOut,
     LogLineOut,
     LogMatchOut,
+    TimelineOut,
 )
 from agentvine.protocol.queue import MAX_BUNDLE_BYTES, ExecutionReport
 
@@ -89,6 +90,20 @@ async def get_execution(
 ) -> ExecutionOut:
     """One attempt."""
     return ExecutionOut.model_validate(await queries.get_execution(read, actor, execution_id))
+
+
+@router.get(
+    "/executions/{execution_id}/timeline",
+    tags=["executions"],
+    responses=responses(ExecutionNotFound),
+)
+async def get_timeline(execution_id: uuid.UUID, actor: ExecutionReader, read: Read) -> TimelineOut:
+    """What happened to an attempt, step by step.
+
+    What happened to its task between this attempt and the next is part of it.
+    """
+    execution = await queries.get_execution(read, actor, execution_id)
+    return await timeline.get_timeline(read, execution)
 
 
 @router.get(
