@@ -93,8 +93,8 @@ class Run:
     async def _stewarded(self, output: "_Output") -> AsyncGenerator[None]:
         """Let people pause and steer the run while the block runs."""
 
-        async def say(text: str) -> None:
-            await output.spool.write("system", text)
+        async def say(text: str, step: str) -> None:
+            await output.spool.write("system", text, metadata={"step": step})
 
         steward = Steward(self._tools.client, self._lease, self._switch, say)
         self._steward = steward

@@ -30,7 +30,7 @@ class Steward:
         client: Client,
         lease: Lease,
         switch: StopSwitch,
-        say: Callable[[str], Awaitable[None]],
+        say: Callable[[str, str], Awaitable[None]],
     ) -> None:
         """Prepare; ``run`` does the work.
 
@@ -38,7 +38,7 @@ class Steward:
             client: Reaches the server.
             lease: The run's.
             switch: What the run lives by.
-            say: Writes a line into the run's log.
+            say: Writes a line into the run's log, and its step into the timeline.
         """
         self._client = client
         self._lease = lease
@@ -87,13 +87,17 @@ class Steward:
 
     async def _hand_over(self) -> None:
         for message in await self._switch.mailbox.hand_over():
-            await self._say(f"Message {message.number}, from {message.author}, was handed over.")
+            text = f"Message {message.number}, from {message.author}, was handed over."
+            await self._say(text, "steered")
 
     async def _say_what_it_does(self) -> None:
         is_paused = self._switch.pause.stands_still
         if is_paused is not self._said_paused:
             self._said_paused = is_paused
-            await self._say("The run stands still, as asked." if is_paused else "The run goes on.")
+            if is_paused:
+                await self._say("The run stands still, as asked.", "paused")
+            else:
+                await self._say("The run goes on.", "resumed")
 
     async def _tell(self) -> None:
         is_paused, to = self._switch.pause.stands_still, self._switch.mailbox.handed_to
