@@ -36,7 +36,15 @@ def test_a_repository_from_its_registration_to_its_end(cli: Cli, repository: Rep
     assert cli("repo", "edit", name).exit_code == 2, "nothing is named"
     cli.ok("repo", "edit", name, "--submodules", "empty")
     cli.ok("repo", "edit", name, "--large-files", "pointers")
+    cli.ok("repo", "edit", name, "--set-up", "make", "--cache", ".venv", "--cache-key", "uv.lock")
+    cli.ok("repo", "edit", name, "--set-up-limit", "10m", "--clean-up", "make clean")
     workspace = json_of(cli, "repo", "show", name)["workspace"]
+    assert (workspace["setup_command"], workspace["setup_timeout_seconds"]) == ("make", 600)
+    assert (workspace["cached_paths"], workspace["cache_key_files"]) == ([".venv"], ["uv.lock"])
+    cli.ok("repo", "edit", name, "--clean-up", "", "--cache", "")
+    assert cli("repo", "edit", name, "--cache", "../elsewhere").exit_code == 2
+    workspace = json_of(cli, "repo", "show", name)["workspace"]
+    assert (workspace["cleanup_command"], workspace["cached_paths"]) == (None, [])
     assert (workspace["submodules"], workspace["large_files"]) == ("empty", "pointers")
     assert cli("repo", "delete", name).exit_code == 2, "nobody can be asked"
     said(cli("repo", "delete", name, "--yes"), "forgotten")

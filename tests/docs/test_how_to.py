@@ -94,6 +94,32 @@ def test_pausing_and_steering_a_run(terminal: Terminal, tmp_path: Path):
     assert "delivered" in said["order messages"]
 
 
+def test_preparing_work_trees(terminal: Terminal, tmp_path: Path):
+    repo = make_repo(tmp_path / "site", {"uv.lock": "1"})
+    repository, said = str(repo.path), terminal.outputs
+    with terminal.sandbox.up("--workers", "1"):
+        terminal.sandbox.run("repo", "register", repository)
+        terminal.follow(
+            ROOT / "docs" / "how-to" / "prepare-work-trees.md",
+            {
+                "uv sync": Step(
+                    fill={
+                        "REPOSITORY": repository,
+                        "uv sync --frozen": "mkdir .venv; date > .venv/x",
+                    }
+                ),
+                "agentvine run": Step(fill={"REPOSITORY": repository}),
+                "--clean-up-limit": Step(fill={"REPOSITORY": repository}),
+                "--submodules": Step(fill={"REPOSITORY": repository}),
+                '--set-up ""': Step(fill={"REPOSITORY": repository}),
+            },
+        )
+    first, second = said["agentvine run"].split("Look again", 1)
+    assert "What it made is kept for later runs." in first
+    assert "Set up with what an earlier set-up has made." in second
+    assert all(".venv" in each for each in (first, second))
+
+
 def test_the_worker_in_one_file_works_as_the_protocol_says(tmp_path: Path):
     [program] = blocks_of(ROOT / "docs" / "reference" / "worker-protocol.md", "python")
     sandbox, repo = Sandbox(tmp_path / "server"), make_repo(tmp_path / "repo")

@@ -118,6 +118,8 @@ class WorkerSettings(BaseModel):
     """How much a run's work tree may grow to."""
     max_log_mib: int = Field(default=64, ge=1, le=2**14)
     """Output kept of one run: its beginning and its end; what was between is counted."""
+    cache_mib: int = Field(default=4096, ge=0, le=2**24)
+    """What set-up commands have made, kept to be copied into later work trees; 0 keeps nothing."""
 
 
 class Settings(BaseSettings):

@@ -4,6 +4,7 @@ The caller makes sure that nothing else works in the work tree any more.
 """
 
 import os
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -67,14 +68,45 @@ async def commit_all(
     return commit
 
 
+async def list_untracked(git: Git, worktree: Worktree) -> list[str]:
+    """What is in the work tree, is not tracked, and not named by ``.gitignore``.
+
+    As patterns for ``exclude``; a folder of such files counts as one. Names that are no text are
+    left out.
+    """
+    with staging_room(worktree) as room:
+        listed = ("ls-files", "-z", "-o", "--exclude-standard", "--directory")
+        output = await git.run(room, *listed, "--no-empty-directory")
+    names = (name for name in output.split(b"\0") if name)
+    return [exclude_pattern(name.decode()) for name in names if _is_text(name)]
+
+
+def exclude_pattern(path: str) -> str:
+    """The pattern, as in ``.gitignore``, that stands for one path of the work tree and no other."""
+    return "/" + re.sub(r"([\\*?\[ ])", r"\\\1", path)
+
+
+def _is_text(name: bytes) -> bool:
+    try:
+        return name.decode().isprintable()
+    except UnicodeDecodeError:
+        return False
+
+
 async def rescue_uncommitted(
-    git: Git, worktree: Worktree, ref: str, *, message: str = "Rescued work"
+    git: Git,
+    worktree: Worktree,
+    ref: str,
+    *,
+    message: str = "Rescued work",
+    exclude: Sequence[str] = (),
 ) -> str | None:
     """Keep all that a run has left, committed or not, under a reference.
 
     The work tree, its index and its branch stay as they are, however broken: in the middle of a
     merge, with an unreadable index, with files that cannot be read, without ``.git``. What was
-    staged and then changed again is kept as the second parent, as ``git stash`` does.
+    staged and then changed again is kept as the second parent, as ``git stash`` does. Left out are
+    untracked files that ``exclude`` names, as for ``commit_all``.
 
     Returns:
         The commit; HEAD's own when there is nothing besides it. None when there is nothing at all.
@@ -83,7 +115,7 @@ async def rescue_uncommitted(
     head = await head_commit(git, worktree)
     commit = head
     if not worktree.is_missing:
-        tree, staged = await _stage_whatever_is_there(git, worktree)
+        tree, staged = await _stage_whatever_is_there(git, worktree, exclude)
         parents = [] if head is None else [head]
         head_tree = None if head is None else await tree_of(git, worktree.repository, head)
         with clean_room(worktree.repository) as room:
@@ -101,17 +133,19 @@ async def rescue_uncommitted(
     return commit
 
 
-async def _stage_whatever_is_there(git: Git, worktree: Worktree) -> tuple[str, str | None]:
+async def _stage_whatever_is_there(
+    git: Git, worktree: Worktree, exclude: Sequence[str]
+) -> tuple[str, str | None]:
     """The tree of the work tree's files, and that of its index when it has a whole one."""
     staged: str | None = None
     try:
         with staging_room(worktree) as room:
             with suppress(GitFailed):  # it is unmerged, or damaged
                 staged = text(await git.run(room, "write-tree"))
-            return await stage_all(git, room), staged
+            return await stage_all(git, room, exclude=exclude), staged
     except (GitFailed, OSError):
         with staging_room(worktree, with_index=False) as room:
-            return await stage_readable(git, room), staged
+            return await stage_readable(git, room, exclude=exclude), staged
 
 
 async def _move_head(git: Git, worktree: Worktree, commit: str, *, expected: str | None) -> None:

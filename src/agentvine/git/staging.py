@@ -78,7 +78,7 @@ async def stage_all(git: Git, room: Place, *, exclude: Sequence[str] = ()) -> st
     return text(await git.run(room, "write-tree"))
 
 
-async def stage_readable(git: Git, room: Place) -> str:
+async def stage_readable(git: Git, room: Place, *, exclude: Sequence[str] = ()) -> str:
     """Store all of the work tree that can be read, byte by byte, whatever stands in the way.
 
     For results that must not be lost: attributes are ignored, unreadable files are left out. The
@@ -88,12 +88,13 @@ async def stage_readable(git: Git, room: Place) -> str:
     info.mkdir(exist_ok=True)
     (info / "attributes").write_text(_RAW)
     try:
-        return await stage_all(git, room)
+        return await stage_all(git, room, exclude=exclude)
     except GitFailed:
         pass
     assert room.work_tree is not None
     top = os.fsencode(room.work_tree)
-    listed = await git.run(room, "ls-files", "-z", "-o", "--exclude-standard")
+    patterns = [f"--exclude={pattern}" for pattern in exclude]
+    listed = await git.run(room, "ls-files", "-z", "-o", "--exclude-standard", *patterns)
     files = await _with_inner_repositories(git, room, _split(listed))
     names = [name for name in files if _is_readable(top, name)]
     await _update(git, room, "--add", "--replace", names=names)

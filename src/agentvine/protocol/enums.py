@@ -183,6 +183,7 @@ class FailureClass(StrEnum):
     """Why an attempt did not succeed; the class decides what follows."""
 
     # The work itself
+    SETUP_FAILED = "setup_failed"
     COMMAND_FAILED = "command_failed"
     TESTS_FAILED = "tests_failed"
     TOOL_FAILED = "tool_failed"
@@ -230,6 +231,10 @@ class FailureClass(StrEnum):
 
 
 _MEANS: dict[FailureClass, tuple[FailureHandling, str]] = {
+    FailureClass.SETUP_FAILED: (
+        FailureHandling.RETRY,
+        "The repository's set-up command failed, or took too long: nothing else was run.",
+    ),
     FailureClass.COMMAND_FAILED: (
         FailureHandling.STOP,
         "The command ended with an exit code other than 0.",

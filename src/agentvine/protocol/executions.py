@@ -31,7 +31,7 @@ class LogBatchIn(Input):
 
     order_id: uuid.UUID
     fence: int
-    stream: str = Field(pattern="^(stdout|stderr|system|test|events)$")
+    stream: str = Field(pattern="^(stdout|stderr|system|setup|test|cleanup|events)$")
     first_seq: int = Field(ge=1)
     lines: list[LogLineIn] = Field(min_length=1, max_length=MAX_LINES_PER_BATCH)
 

@@ -7,7 +7,7 @@ read tolerantly (the ``Ordered...`` models), so that an older worker takes a new
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from agentvine.protocol.base import Input
 
@@ -97,11 +97,32 @@ class LargeFiles(StrEnum):
     """Each is a pointer: a text of three lines."""
 
 
+def _lies_inside(path: str) -> str:
+    parts = path.split("/")
+    if any(part in {"", ".", ".."} or part.lower() == ".git" for part in parts):
+        raise ValueError("is no path inside the work tree, like .venv or web/node_modules")
+    return path
+
+
+InnerPath = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_lies_inside)]
+"""A path relative to the top of a work tree."""
+
+
 class WorkspacePolicy(Input):
-    """What a run finds in its work tree."""
+    """What a run finds in its work tree, and what is done there before and after it."""
 
     submodules: Submodules = Submodules.REFUSE
     large_files: LargeFiles = LargeFiles.REFUSE
+    setup_command: str | None = Field(default=None, max_length=10_000)
+    """Run before the runtime; when it fails, so does the attempt."""
+    setup_timeout_seconds: int = Field(default=1800, ge=1, le=24 * 3600)
+    cleanup_command: str | None = Field(default=None, max_length=10_000)
+    """Run when all is done or has failed; how it ends changes nothing."""
+    cleanup_timeout_seconds: int = Field(default=60, ge=1, le=3600)
+    cached_paths: list[InnerPath] = Field(default_factory=list[str], max_length=20)
+    """What set-up makes. Kept by each worker; where it is there already, set-up is not run."""
+    cache_key_files: list[InnerPath] = Field(default_factory=list[str], max_length=50)
+    """Files that set-up reads, such as lock files: where one differs, set-up is run anew."""
 
 
 class OrderedLimits(RunLimits):

@@ -27,14 +27,14 @@ from agentvine.kit.process import ExitReason
 from agentvine.protocol.cleaning import cleaned_report
 from agentvine.protocol.enums import ExecutionPhase, FailureClass, LogLevel
 from agentvine.protocol.queue import ChangeReport, ExecutionReport, TestReport
-from agentvine.protocol.runs import UNWATCHED, RunWatch, tightest
+from agentvine.protocol.runs import UNWATCHED, RunWatch
 from agentvine.runtimes.base import RunContext, RunFailure, RunOutcome
 from agentvine.runtimes.registry import RuntimeUnknown
-from agentvine.runtimes.sandbox import Sandbox, SandboxUnavailable
+from agentvine.runtimes.sandbox import SandboxUnavailable
 from agentvine.worker.change import ChangeTooLarge, describe_change
 from agentvine.worker.folders import RunFolder
-from agentvine.worker.isolation import SandboxPlaces
-from agentvine.worker.leases import Lease, safety_margin
+from agentvine.worker.leases import Lease
+from agentvine.worker.scripts import clean_up_after, left_by_set_up, run_context, set_up
 from agentvine.worker.spool import LogSpool
 from agentvine.worker.tools import LeaseJournal, StopReason, StopSwitch, WorkerTools
 from agentvine.worker.verification import TailSink, run_tests
@@ -44,6 +44,7 @@ T = TypeVar("T")
 
 _MAX_MESSAGE = 10_000
 _MAX_LAST_WORDS = 500
+_HURRIED_CLEAN_UP_SECONDS = 10.0
 _STOPPED = {
     StopReason.CANCELLED: (FailureClass.CANCELLED, "The run was cancelled."),
     StopReason.LEASE_LOST: (FailureClass.LEASE_LOST, "The lease was lost."),
@@ -127,14 +128,21 @@ class Attempt:
     async def carry_out(self) -> Verdict | None:
         """Do it. None when the result is nobody's business any more: the lease was lost."""
         verdict = await self._judge()
-        if self._switch.reason is StopReason.LEASE_LOST:
-            return None
+        return None if self._switch.reason is StopReason.LEASE_LOST else verdict
+
+    async def run_clean_up(self) -> None:
+        """Run the repository's clean-up command; call it when the verdict is safely on disk."""
+        is_hurried = self._switch.reason is StopReason.WORKER_STOPPED
+        most = _HURRIED_CLEAN_UP_SECONDS if is_hurried else None
+        await clean_up_after(self._tools, self._folder, self._spool, most_seconds=most)
+
+    async def tell(self, verdict: Verdict) -> None:
+        """Write the verdict into the log, after all that the programs have said."""
         self._spool.end_output()
         is_error = verdict.failure_class is not None
         await self._say(verdict.message, "failed" if is_error else "done", is_error=is_error)
-        return verdict
 
-    async def clean_up(self) -> None:
+    async def take_away(self) -> None:
         """Take the work tree away; call it when the verdict is safely on disk."""
         places, repository = self._tools.places.data, self._order.payload.repository
         path = places.worktree(self._order.execution_id)
@@ -183,7 +191,8 @@ class Attempt:
 
     async def _work(self) -> ChangeReport | None:
         self._folder.note_start()
-        workspace = await self._prepare()
+        workspace = await self._set_up(await self._prepare())
+        self._found.workspace = workspace
         await self._run_command(workspace)
         self._found.head = await self._unless_stopped(workspace.commit(self._commit_message()))
         if self._found.head is not None:
@@ -203,7 +212,6 @@ class Attempt:
             workspace = await self._unless_stopped(preparing)
         except GitError as error:
             raise RunFailed(_class_of(error), error.detail) from error
-        self._found.workspace = workspace
         self._found.metrics["prepare_seconds"] = round(time.monotonic() - started, 3)
         if workspace.mirror is not None:
             self._folder.note_workspace(
@@ -221,6 +229,26 @@ class Attempt:
         for note in workspace.notes:
             await self._say(note)
         return workspace
+
+    async def _set_up(self, workspace: Workspace) -> Workspace:
+        policy = self._order.payload.workspace
+        if not policy.setup_command or workspace.mirror is None:
+            return workspace
+        started = time.monotonic()
+        tail = TailSink(self._spool, max_characters=4 * _MAX_LAST_WORDS)
+        context = self._context(workspace, tail, policy.setup_timeout_seconds, UNWATCHED)
+        outcome = await set_up(self._tools, context, workspace)
+        self._found.metrics["setup_seconds"] = round(time.monotonic() - started, 3)
+        self._raise_if_stopped()
+        if outcome is not None and outcome.reason is ExitReason.LIMIT and outcome.failure:
+            raise RunFailed.by_runtime(outcome.failure)
+        if outcome is not None and not outcome.is_success:
+            # The worker's next attempt, or another worker's, may find the network in order.
+            message = f"The set-up failed. {outcome.message}{_last_words(tail.text)}"
+            raise RunFailed(FailureClass.SETUP_FAILED, message)
+        left = await left_by_set_up(workspace)
+        self._folder.note_set_up(left)
+        return replace(workspace, left_by_set_up=left)
 
     async def _run_command(self, workspace: Workspace) -> None:
         self._enter(ExecutionPhase.RUNNING)
@@ -331,37 +359,17 @@ class Attempt:
     def _context(
         self, workspace: Workspace, output: TailSink, seconds: float, watch: RunWatch
     ) -> RunContext:
-        return RunContext(
-            run_id=str(self._order.execution_id),
-            execution_id=str(self._order.execution_id),
-            worktree=workspace.path,
-            payload=self._order.payload,
-            output=output,
-            stop=self._switch.event,
-            timeout_seconds=seconds,
-            # The program must be gone before the server may hand the order on.
-            grace_seconds=min(
-                self._tools.config.grace_seconds, safety_margin(self._order.lease_seconds) / 2
-            ),
-            journal=LeaseJournal(self._tools.journal, self._lease),
-            containment=self._tools.isolation.containment,
-            limits=tightest(self._tools.config.limits, self._order.payload.limits),
-            watch=watch,
-            pause=self._switch.pause,
-            sandbox=self._sandbox(workspace),
-        )
-
-    def _sandbox(self, workspace: Workspace) -> Sandbox | None:
-        mirror = workspace.mirror
-        places = SandboxPlaces(
-            workspace.path,
-            readable=(self._folder.inbox, *([mirror] if mirror is not None else [])),
-            writable=(self._folder.shared,),
-        )
         try:
-            return self._tools.isolation.sandbox_for(self._order.payload, places)
+            context = run_context(self._tools, self._folder, workspace.path, output, seconds)
         except SandboxUnavailable as error:
             raise RunFailed(FailureClass.SANDBOX_UNAVAILABLE, error.detail) from error
+        return replace(
+            context,
+            stop=self._switch.event,
+            journal=LeaseJournal(self._tools.journal, self._lease),
+            watch=watch,
+            pause=self._switch.pause,
+        )
 
     def _enter(self, phase: ExecutionPhase) -> None:
         self._lease.phase = phase

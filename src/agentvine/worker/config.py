@@ -51,6 +51,8 @@ class WorkerConfig:
     """How long running work may go on after the worker was told to stop; None: to its end."""
     max_log_bytes: int = 64 * 1024 * 1024
     """Output kept for one run: its beginning and its end; what was between is counted."""
+    max_cache_bytes: int = 4 * 2**30
+    """What set-up commands have made, kept for later runs."""
     containment: ContainmentLevel | None = None
     """How firmly a run's processes are held; None: as firmly as this machine allows."""
     minimum_containment: ContainmentLevel | None = None

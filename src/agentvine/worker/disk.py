@@ -1,7 +1,8 @@
-"""Writing so that a crash leaves the old file or the new one, never half of either."""
+"""Writing so that a crash leaves the old file or the new one, never half of either; and sizes."""
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -41,3 +42,18 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def tree_size(path: Path) -> int:
+    """Bytes that a file, or a folder with all that is in it, takes on the disk."""
+    try:
+        size = path.lstat().st_blocks * 512
+        if path.is_symlink() or not path.is_dir():
+            return size
+        for folder, folders, files in os.walk(path):
+            for name in (*folders, *files):
+                with suppress(OSError):  # it was removed meanwhile
+                    size += (Path(folder) / name).lstat().st_blocks * 512
+    except OSError:
+        return 0
+    return size

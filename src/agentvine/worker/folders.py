@@ -40,6 +40,8 @@ class ClaimRecord(BaseModel):
     """What the work tree was made from; empty while there is none."""
     branch: str = ""
     target_branch: str = ""
+    left_by_set_up: tuple[str, ...] = ()
+    """Patterns of files that are no part of the change."""
 
 
 class PendingReport(BaseModel):
@@ -124,6 +126,11 @@ class RunFolder:
                 "target_branch": target_branch,
             }
         )
+        self._write_claim()
+
+    def note_set_up(self, left: tuple[str, ...]) -> None:
+        """Keep what is no part of the change."""
+        self.record = self.record.model_copy(update={"left_by_set_up": left})
         self._write_claim()
 
     def put_report(self, report: PendingReport) -> None:

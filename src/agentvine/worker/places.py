@@ -2,6 +2,7 @@
 
 <data dir>/mirrors/<repository id>.git        shared: one bare mirror per repository
 <data dir>/worktrees/<execution id>/          shared: one folder per running execution
+<data dir>/cache/<repository id>/             shared: what set-up commands have made
 <data dir>/removed/                           shared: folders on their way out
 <data dir>/workers/<name>/lock                held by the living process
 <data dir>/workers/<name>/key.json            its own key, readable by its owner alone
@@ -30,6 +31,11 @@ class DataPlaces:
     def worktrees(self) -> Path:
         """Work trees of running executions."""
         return self.data_dir / "worktrees"
+
+    @property
+    def cache(self) -> Path:
+        """What set-up commands have made, by repository."""
+        return self.data_dir / "cache"
 
     @property
     def removed(self) -> Path:

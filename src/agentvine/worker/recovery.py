@@ -5,8 +5,11 @@ every claim without a report gets one. Nothing here needs the server; the report
 delivered like all others, and the server takes them only while their fence still holds.
 """
 
+import asyncio
+
 import structlog
 
+from agentvine.git.changes import exclude_pattern
 from agentvine.git.errors import WorktreeNotFound
 from agentvine.git.worktrees import set_aside
 from agentvine.kit.errors import AppError
@@ -15,6 +18,7 @@ from agentvine.protocol.queue import ChangeReport, ExecutionReport, FailIn, Rele
 from agentvine.worker.change import describe_change
 from agentvine.worker.folders import PendingReport, RunFolder, Stage, read_folders
 from agentvine.worker.runs import open_spool
+from agentvine.worker.scripts import clean_up_after
 from agentvine.worker.tools import WorkerTools
 from agentvine.worker.workspace import Workspace, empty_out
 
@@ -48,6 +52,8 @@ async def _recover_run(tools: WorkerTools, folder: RunFolder) -> None:
     if folder.get_report() is None:
         folder.put_report(await _report_of(tools, folder))
         log.warning("run.interrupted", execution=str(order.execution_id))
+    else:
+        await _end_log(tools, folder)
     try:
         set_aside(mirror, path, tools.places.data.removed)
     except OSError as error:
@@ -67,7 +73,7 @@ async def _report_of(tools: WorkerTools, folder: RunFolder) -> PendingReport:
         change = await _rescue(tools, folder)
     except (AppError, OSError) as error:
         log.warning("run.work_not_kept", problem=str(error))
-    high_water = await _close_log(tools, folder)
+    high_water = await _end_log(tools, folder, _MESSAGE)
     return PendingReport(
         fail=FailIn(
             order_id=order.order_id,
@@ -94,6 +100,7 @@ async def _rescue(tools: WorkerTools, folder: RunFolder) -> ChangeReport | None:
         mirror=tools.places.data.mirror(payload.repository.id),
         base_commit=record.base_commit,
         branch=record.branch,
+        left_by_set_up=_no_part_of_the_change(folder),
         target_branch=record.target_branch,
     )
     try:
@@ -106,9 +113,21 @@ async def _rescue(tools: WorkerTools, folder: RunFolder) -> ChangeReport | None:
     return await describe_change(workspace, head, folder.bundle, is_partial=True)
 
 
-async def _close_log(tools: WorkerTools, folder: RunFolder) -> dict[str, int]:
+def _no_part_of_the_change(folder: RunFolder) -> tuple[str, ...]:
+    # Set-up itself may have been broken off: what it makes is known all the same.
+    cached = folder.order.payload.workspace.cached_paths
+    return (*folder.record.left_by_set_up, *(exclude_pattern(path) for path in cached))
+
+
+async def _end_log(
+    tools: WorkerTools, folder: RunFolder, message: str | None = None
+) -> dict[str, int]:
+    """Run the clean-up command where there is still a work tree, and see to the rest of the log."""
     spool = open_spool(tools, folder)
-    await spool.write("system", _MESSAGE, level=LogLevel.ERROR)
+    writing = asyncio.create_task(spool.run())
+    if message is not None:
+        await spool.write("system", message, level=LogLevel.ERROR)
+    await clean_up_after(tools, folder, spool)
     spool.close()
-    await spool.run()
+    await writing
     return spool.high_water

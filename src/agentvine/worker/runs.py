@@ -77,11 +77,15 @@ class Run:
             try:
                 async with self._stewarded(output):
                     verdict = await attempt.carry_out()
+                if self._folder.order.payload.workspace.cleanup_command:
+                    await self._clean_up(attempt, verdict, output)
+                if verdict is not None:
+                    await attempt.tell(verdict)
                 await output.close()
                 if verdict is not None:
                     high_water = output.spool.high_water
                     await self._keep(_report(self._folder, verdict, high_water))
-                await attempt.clean_up()
+                await attempt.take_away()
                 _tell(verdict)
                 await self._deliver(output)
             finally:
@@ -110,6 +114,12 @@ class Run:
     def _control(self, wanted: LeaseControl) -> None:
         if self._steward is not None:
             self._steward.take(wanted)
+
+    async def _clean_up(self, attempt: Attempt, verdict: Verdict | None, output: "_Output") -> None:
+        if verdict is not None:
+            # It may take its time, and this process may not live to see its end.
+            await self._keep(_report(self._folder, verdict, output.spool.high_water))
+        await attempt.run_clean_up()
 
     async def _keep(self, report: PendingReport) -> None:
         """Bring the outcome onto the disk; one that is full is waited for, as for the log."""

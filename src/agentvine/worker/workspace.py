@@ -45,6 +45,8 @@ class Workspace:
     base_commit: str = ""
     branch: str = ""
     target_branch: str = ""
+    left_by_set_up: tuple[str, ...] = ()
+    """Patterns of untracked files that are no part of the change."""
     notes: tuple[str, ...] = ()
     """What the run will lack, in sentences."""
 
@@ -63,7 +65,9 @@ class Workspace:
         """Commit all that the run did; its last commit, or None when it changed nothing."""
         if self.mirror is None:
             return None
-        await commit_all(self.git, self.worktree, message, exclude=BUILD_PRODUCTS)
+        await commit_all(
+            self.git, self.worktree, message, exclude=(*BUILD_PRODUCTS, *self.left_by_set_up)
+        )
         head = await head_commit(self.git, self.worktree)
         if head is None or head == self.base_commit:
             return None
@@ -83,7 +87,9 @@ class Workspace:
         """Keep all that is there, finished or not; None when that is nothing new."""
         if self.mirror is None:
             return None
-        commit = await rescue_uncommitted(self.git, self.worktree, self.rescue_ref, message=message)
+        commit = await rescue_uncommitted(
+            self.git, self.worktree, self.rescue_ref, message=message, exclude=self.left_by_set_up
+        )
         return None if commit == self.base_commit else commit
 
 

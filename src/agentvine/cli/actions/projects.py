@@ -2,7 +2,9 @@
 
 import uuid
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
+
+from pydantic import ValidationError
 
 from agentvine.cli import resolve
 from agentvine.cli.output import Column, dump
@@ -25,6 +27,12 @@ class LimitInvalid(Invalid):
     """There is no such limit."""
 
     code = "limit_invalid"
+
+
+class WorkspaceInvalid(Invalid):
+    """A run's work tree cannot be like this."""
+
+    code = "workspace_invalid"
 
 
 class NothingToChange(Invalid):
@@ -78,17 +86,16 @@ async def register(
     project: str | None,
     branch: str | None,
     test: str | None,
-    submodules: str | None,
-    large_files: str | None,
+    **workspace: Any,
 ) -> None:
     """A new repository."""
-    workspace = _optional({"submodules": submodules, "large_files": large_files})
+    said = _said(workspace)
     given = {
         "name": name,
         "project_id": await resolve.project_id(session, project) if project else None,
         "default_branch": branch,
         "test_command": test,
-        "workspace": WorkspacePolicy(**workspace) if workspace else None,
+        "workspace": _workspace(said) if said else None,
     }
     row = await register_repository(session, location, **given)
     session.out.done(f"{row.name} is registered: {row.path}, branch {row.default_branch}", row)
@@ -117,8 +124,7 @@ async def edit_repository(
     sandbox: bool | None,
     hosts: Sequence[str],
     limits: Sequence[str],
-    submodules: str | None,
-    large_files: str | None,
+    **workspace: Any,
 ) -> None:
     """Some fields of a repository."""
     row = await resolve.find_repository(session, name, project)
@@ -127,9 +133,8 @@ async def edit_repository(
         given["limits"] = RunLimits(**row.limits.model_dump() | dict(map(_limit, limits)))
     if sandbox or hosts:
         given["sandbox"] = _sandbox(row, hosts)
-    workspace = _optional({"submodules": submodules, "large_files": large_files})
-    if workspace:
-        given["workspace"] = WorkspacePolicy(**row.workspace.model_dump() | workspace)
+    if said := _said(workspace):
+        given["workspace"] = _workspace(row.workspace.model_dump() | said)
     # Null turns it off, where elsewhere it means that nothing was said.
     off = {"sandbox": None} if sandbox is False else {}
     body = RepositoryEditIn(**off, **(_optional(given) if off else _given(given)))
@@ -263,6 +268,25 @@ def _given(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _optional(fields: dict[str, Any]) -> dict[str, Any]:
     return {field: value for field, value in fields.items() if value is not None}
+
+
+def _said(workspace: dict[str, Any]) -> dict[str, Any]:
+    """What was said of a workspace; an empty text takes a command or a list away."""
+    said: dict[str, Any] = {}
+    for name, value in workspace.items():
+        if isinstance(value, tuple) and value:
+            said[name] = [each for each in cast("tuple[str, ...]", value) if each]
+        elif value is not None and not isinstance(value, tuple):
+            said[name] = value or None
+    return said
+
+
+def _workspace(fields: dict[str, Any]) -> WorkspacePolicy:
+    try:
+        return WorkspacePolicy(**fields)
+    except ValidationError as error:
+        wrong = [f"{each['input']!r}: {each['msg']}" for each in error.errors()]
+        raise WorkspaceInvalid(f"{'; '.join(wrong)}.") from error
 
 
 def _sandbox(row: RepositoryOut, hosts: Sequence[str]) -> SandboxPolicy:

@@ -48,6 +48,7 @@ async def work(
         concurrency=concurrency,
         drain_timeout_seconds=drain_timeout,
         max_log_bytes=settings.worker.max_log_mib * 2**20,
+        max_cache_bytes=settings.worker.cache_mib * 2**20,
         minimum_containment=settings.worker.minimum_containment,
         limits=RunLimits.model_validate(
             settings.worker.model_dump(include=set(RunLimits.model_fields))

@@ -3,21 +3,56 @@
 import click
 
 from agentvine.cli.lazy import runs
-from agentvine.cli.options import limit_option, project_option, yes_option
+from agentvine.cli.options import F, Span, limit_option, project_option, yes_option
 
 _ACTIONS = "agentvine.cli.actions.projects"
 
 
-_submodules = click.option(
-    "--submodules",
-    type=click.Choice(["refuse", "empty"]),
-    help="Whether runs may go without its submodules, with empty folders in their places.",
+# Named as the fields of a workspace.
+_WORKSPACE = (
+    click.option(
+        "--set-up", "setup_command", metavar="CMD", help="Run in each work tree first; '' for none."
+    ),
+    click.option(
+        "--set-up-limit", "setup_timeout_seconds", type=Span(), metavar="TIME", help="Its time."
+    ),
+    click.option(
+        "--clean-up", "cleanup_command", metavar="CMD", help="Run there at last; '' for none."
+    ),
+    click.option(
+        "--clean-up-limit", "cleanup_timeout_seconds", type=Span(), metavar="TIME", help="Its time."
+    ),
+    click.option(
+        "--cache",
+        "cached_paths",
+        metavar="PATH",
+        multiple=True,
+        help="What --set-up makes, like .venv: copied from an earlier run, instead of it.",
+    ),
+    click.option(
+        "--cache-key",
+        "cache_key_files",
+        metavar="FILE",
+        multiple=True,
+        help="What --set-up reads, like uv.lock: it runs anew where one differs.",
+    ),
+    click.option(
+        "--submodules",
+        type=click.Choice(["refuse", "empty"]),
+        help="Whether runs may go without its submodules, with empty folders in their places.",
+    ),
+    click.option(
+        "--large-files",
+        type=click.Choice(["refuse", "pointers"]),
+        help="Whether runs may go without what git-lfs keeps, with pointers in its place.",
+    ),
 )
-_large_files = click.option(
-    "--large-files",
-    type=click.Choice(["refuse", "pointers"]),
-    help="Whether runs may go without what git-lfs keeps, with pointers in its place.",
-)
+
+
+def _workspace(command: F) -> F:
+    for option in reversed(_WORKSPACE):
+        command = option(command)
+    return command
 
 
 @click.group()
@@ -53,8 +88,7 @@ def show_repository() -> None:
     help="The default branch, when git's is not meant.",
 )
 @click.option("--test", "-t", metavar="CMD", help="The command that tests a change.")
-@_submodules
-@_large_files
+@_workspace
 @runs(f"{_ACTIONS}:register")
 def register() -> None:
     """Register a git repository, by path on the server's machine or by URL."""
@@ -83,8 +117,7 @@ def register() -> None:
     multiple=True,
     help="What a run may use, like memory_mib=2048, processes, cpu_seconds, file_mib, disk_mib.",
 )
-@_submodules
-@_large_files
+@_workspace
 @runs(f"{_ACTIONS}:edit_repository")
 def edit_repository() -> None:
     """Change what is known about a repository."""
