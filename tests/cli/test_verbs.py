@@ -140,6 +140,11 @@ def test_what_an_attempt_leaves_to_look_at(cli: Cli, repository: Repo):
     assert cli.ok("logs", task, "--search", "SPOK", "--stream", "stdout").out == (
         "stdout:1: spoken\n"
     )
+    said(cli("attempts", task), "ATTEMPT", "completed", "1 file, +1 -0")
+    [figures] = json_of(cli, "attempts", task)
+    assert figures["cpu_seconds"] >= 0
+    assert figures["change"]["rescue_ref"].startswith("refs/agentvine/rescue/")
+    said(cli("execution", "show", task), "processor", "took")
     said(
         cli("timeline", task),
         *("task.created", "execution.claimed", "run.prepared", "run.started", "run.first_output"),

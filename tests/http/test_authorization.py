@@ -141,6 +141,8 @@ CASES = {
     "DELETE /workers/{worker_id}": Case("workers:admin", ADMIN),
     "GET /executions": Case("executions:read", LIST),
     "GET /executions/{execution_id}": Case("executions:read", ROW),
+    "GET /tasks/{task_id}/attempts": Case("executions:read", ROW),
+    "GET /executions/{execution_id}/figures": Case("executions:read", ROW),
     "GET /executions/{execution_id}/timeline": Case("executions:read", ROW),
     "GET /executions/{execution_id}/logs": Case("executions:read", ROW),
     "GET /executions/{execution_id}/logs/stream": Case("executions:read", ROW),

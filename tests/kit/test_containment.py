@@ -212,6 +212,9 @@ async def test_ends_are_told_as_they_are(machine: Probe, level: ContainmentLevel
     grow = "x = bytearray(80_000_000)"
     result, _ = await run([sys.executable, "-c", grow], tmp_path, containment=held)
     assert 80_000_000 < result.peak_memory_bytes < 200_000_000
+    burn = f"{sys.executable} -c 'import time\nwhile time.process_time() < 0.4: pass'"
+    result, _ = await run(shell(f"{burn}; true"), tmp_path, containment=held)
+    assert 0.4 <= result.cpu_seconds < 20
 
 
 @pytest.mark.parametrize("level", HELD)

@@ -242,6 +242,21 @@ async def test_peak_memory_of_a_small_program_is_not_ours(tmp_path: Path) -> Non
     assert 0 < result.peak_memory_bytes < 20_000_000
 
 
+BURN = "import time\nwhile time.process_time() < 0.4: pass"
+
+
+async def test_processor_time_is_that_of_all_processes(tmp_path: Path) -> None:
+    script = f"import subprocess, sys\nrun = [sys.executable, '-c', {BURN!r}]\n"
+    script += "two = [subprocess.Popen(run), subprocess.Popen(run)]\n[each.wait() for each in two]"
+    result, _ = await run(python(script), tmp_path)
+    assert 0.8 <= result.cpu_seconds < 20
+
+
+async def test_who_only_waits_uses_no_processor_time(tmp_path: Path) -> None:
+    result, _ = await run(shell("sleep 0.2"), tmp_path)
+    assert result.cpu_seconds < 0.2
+
+
 async def test_many_programs_run_side_by_side(tmp_path: Path) -> None:
     async def one(number: int) -> bytes:
         _, output = await run(shell(f"echo {number}"), tmp_path, run_id=f"side-{number}")

@@ -14,6 +14,7 @@ from agentvine.client.errors import NotAnAgentVineServer
 from agentvine.client.pages import Listing
 from agentvine.client.transport import Call, RetryPolicy, Transport, get, post
 from agentvine.kit.errors import LimitReached, Unavailable
+from agentvine.protocol.attempts import AttemptOut
 from agentvine.protocol.base import PageOut
 from agentvine.protocol.executions import (
     BundleOut,
@@ -48,6 +49,14 @@ class ExecutionsApi:
     async def get(self, execution_id: uuid.UUID) -> ExecutionOut:
         """One attempt."""
         return await self._transport.fetch(get(f"executions/{execution_id}"), ExecutionOut)
+
+    def attempts(self, task_id: uuid.UUID) -> Listing[AttemptOut]:
+        """The attempts at a task in figures, oldest first."""
+        return Listing(self._transport, f"tasks/{task_id}/attempts", {}, PageOut[AttemptOut])
+
+    async def figures(self, execution_id: uuid.UUID) -> AttemptOut:
+        """One attempt in figures."""
+        return await self._transport.fetch(get(f"executions/{execution_id}/figures"), AttemptOut)
 
     async def timeline(self, execution_id: uuid.UUID) -> TimelineOut:
         """What happened to an attempt, step by step."""

@@ -124,6 +124,8 @@ class RunOutcome:
     signal: int | None = None
     duration_seconds: float
     peak_memory_bytes: int | None = None
+    cpu_seconds: float = 0.0
+    """Processor time of all its processes, as far as that is known."""
     message: str = ""
     """One sentence for people."""
     metrics: dict[str, Any] = field(default_factory=dict[str, Any])

@@ -113,6 +113,7 @@ def outcome_of(
         duration_seconds=ended.duration_seconds,
         # No sample fell into a run of a few milliseconds: that is not known, rather than nothing.
         peak_memory_bytes=ended.peak_memory_bytes or None,
+        cpu_seconds=ended.cpu_seconds,
         message=message,
         metrics={"leftover_processes": ended.leftover_count} if ended.leftover_count else {},
         failure=_failure_of_end(ended, message) or failure,

@@ -269,6 +269,7 @@ class Attempt:
             raise RunFailed(FailureClass.ORDER_INVALID, error.detail) from error
         self._found.outcome = outcome
         self._found.metrics |= outcome.metrics
+        self._note_cpu(outcome)
         if tail.first_at is not None:
             self._found.metrics["first_output_seconds"] = round(tail.first_at - started, 3)
         self._raise_if_stopped()
@@ -297,6 +298,7 @@ class Attempt:
         tests, outcome = await run_tests(context, payload.test_command, self._folder.junit)
         self._found.tests = tests
         self._found.metrics["test_seconds"] = tests.duration_seconds
+        self._note_cpu(outcome)
         self._raise_if_stopped()
         if outcome.reason is ExitReason.TIMEOUT:
             limit = f"{payload.test_timeout_seconds} s"
@@ -310,6 +312,11 @@ class Attempt:
         await self._say(
             _test_summary(tests), "tested", total=tests.total, seconds=tests.duration_seconds
         )
+
+    def _note_cpu(self, outcome: RunOutcome) -> None:
+        """The run's and its tests' processor time, together."""
+        used = self._found.metrics.get("cpu_seconds", 0.0) + outcome.cpu_seconds
+        self._found.metrics["cpu_seconds"] = round(used, 3)
 
     async def _failed(self, failed: RunFailed) -> Verdict:
         """Keep what there is, in the mirror and in the report."""

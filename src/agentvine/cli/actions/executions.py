@@ -10,11 +10,12 @@ import click
 
 from agentvine.cli import resolve
 from agentvine.cli.finds import Finds
-from agentvine.cli.formats import fmt_bytes, fmt_tests, fmt_took
+from agentvine.cli.formats import fmt_bytes, fmt_count, fmt_duration, fmt_took
 from agentvine.cli.output import Column, printable
 from agentvine.cli.session import Session
 from agentvine.client import Client
 from agentvine.kit.errors import Invalid, NotFound
+from agentvine.protocol.attempts import AttemptOut, AttemptTests
 from agentvine.protocol.executions import ExecutionOut, LogLineOut, TimelineEventOut
 
 _LINES = 1000
@@ -44,7 +45,7 @@ async def list_executions(
 async def show(session: Session, *, name: str, project: str | None) -> None:
     """One attempt."""
     row = await resolve.find_execution(session, name, project)
-    memory = row.metrics.get("peak_memory_bytes")
+    figures = await session.client.executions.figures(row.id)
     session.out.record(
         row,
         [
@@ -57,13 +58,61 @@ async def show(session: Session, *, name: str, project: str | None) -> None:
             ("exit code", row.exit_code),
             ("failure", row.failure_class),
             ("reason", row.failure_message),
-            ("tests", fmt_tests(row.metrics["tests"]) if row.metrics.get("tests") else None),
-            ("memory", fmt_bytes(memory) if isinstance(memory, int) else None),
+            ("tests", _tests(figures.tests) or None),
+            ("processor", _known(fmt_duration(figures.cpu_seconds))),
+            ("memory", _known(fmt_bytes(figures.peak_memory_bytes))),
+            ("tokens", _tokens(figures) or None),
+            ("cost", f"${figures.cost_usd:.2f}" if figures.model_calls else None),
             ("began", row.started_at),
             ("took", fmt_took(row.started_at, row.completed_at)),
             ("worker", row.worker_id),
         ],
     )
+
+
+async def attempts(session: Session, *, name: str, project: str | None) -> None:
+    """The attempts at a task beside each other."""
+    task = await resolve.task_id(session, name, project)
+    rows = await resolve.collect(session.client.executions.attempts(task))
+    columns = [
+        Column[AttemptOut]("attempt", lambda row: row.attempt),
+        Column[AttemptOut]("status", lambda row: row.failure_class or row.status.value),
+        Column[AttemptOut]("worker", lambda row: row.worker_name),
+        Column[AttemptOut]("took", lambda row: fmt_took(row.started_at, row.completed_at)),
+        Column[AttemptOut]("cpu", lambda row: fmt_duration(row.cpu_seconds)),
+        Column[AttemptOut]("memory", lambda row: fmt_bytes(row.peak_memory_bytes)),
+        Column[AttemptOut]("tokens", _tokens),
+        Column[AttemptOut]("cost", lambda row: f"${row.cost_usd:.2f}"),
+        Column[AttemptOut]("change", _change),
+        Column[AttemptOut]("tests", lambda row: _tests(row.tests)),
+        Column[AttemptOut]("kept as", lambda row: row.change and row.change.rescue_ref),
+        Column[AttemptOut]("reason", lambda row: printable(row.failure_message or "")[:80]),
+    ]
+    session.out.table(rows, columns, nothing="Nothing has been attempted yet.")
+
+
+def _known(text: str) -> str | None:
+    return None if text == "-" else text
+
+
+def _tokens(row: AttemptOut) -> str:
+    return f"{row.tokens_in:,} in, {row.tokens_out:,} out" if row.model_calls else ""
+
+
+def _change(row: AttemptOut) -> str:
+    change = row.change
+    if change is None:
+        return ""
+    return f"{fmt_count(change.files, 'file')}, +{change.added_lines} -{change.removed_lines}"
+
+
+def _tests(tests: AttemptTests | None) -> str:
+    if tests is None:
+        return ""
+    if tests.total is None:
+        return "passed" if tests.passed else "failed"
+    bad = (tests.failures or 0) + (tests.errors or 0)
+    return f"{tests.total - bad - (tests.skipped or 0)} passed, {bad} failed"
 
 
 async def timeline(session: Session, *, name: str, is_all: bool, project: str | None) -> None:

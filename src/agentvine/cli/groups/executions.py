@@ -48,6 +48,14 @@ def search() -> None:
 
 
 @click.command()
+@click.argument("name", metavar="TASK")
+@project_option
+@runs(f"{_ACTIONS}:attempts")
+def attempts() -> None:
+    """Compare the attempts at a task: how each ended, and what it took."""
+
+
+@click.command()
 @click.argument("name", metavar="EXECUTION|TASK")
 @click.option("--all", "is_all", is_flag=True, help="Of all of the task's attempts, in order.")
 @project_option

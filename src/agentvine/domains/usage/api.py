@@ -5,9 +5,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
+from agentvine.domains.executions import queries as executions
+from agentvine.domains.executions.errors import ExecutionNotFound
 from agentvine.domains.identity.idempotency import CreateOnce
 from agentvine.domains.projects.errors import ProjectNotFound, ProjectNotYours, ProjectReadOnly
-from agentvine.domains.usage import budgets, queries, reports, sums
+from agentvine.domains.tasks import queries as tasks
+from agentvine.domains.tasks.errors import TaskNotFound
+from agentvine.domains.usage import attempts, budgets, queries, reports, sums
 from agentvine.domains.usage.errors import (
     BudgetExists,
     BudgetForbidden,
@@ -20,6 +24,7 @@ from agentvine.http.deps import Paging, Read, State, Tx, Worker, require
 from agentvine.http.problems import responses
 from agentvine.kit.actor import UserActor
 from agentvine.kit.pagination import PageRequest, decode_cursor
+from agentvine.protocol.attempts import AttemptOut
 from agentvine.protocol.base import PageOut
 from agentvine.protocol.usage import (
     BudgetCreateIn,
@@ -37,6 +42,7 @@ router = APIRouter()
 
 BudgetReader = Annotated[UserActor, Depends(require("budgets:read"))]
 BudgetWriter = Annotated[UserActor, Depends(require("budgets:write"))]
+ExecutionReader = Annotated[UserActor, Depends(require("executions:read"))]
 UsageReader = Annotated[UserActor, Depends(require("usage:read"))]
 
 _CHANGE = responses(
@@ -104,6 +110,28 @@ async def edit_budget(
 async def delete_budget(budget_id: uuid.UUID, actor: BudgetWriter, tx: Tx) -> None:
     """Limit nothing by it any more."""
     await budgets.delete_budget(tx, actor, budget_id)
+
+
+@router.get("/tasks/{task_id}/attempts", tags=["executions"], responses=responses(TaskNotFound))
+async def list_attempts(
+    task_id: uuid.UUID, actor: ExecutionReader, read: Read, page: Paging
+) -> PageOut[AttemptOut]:
+    """The attempts at a task in figures, oldest first: how each ended and what it took."""
+    task = await tasks.get_task(read, actor, task_id)
+    found = await attempts.list_attempts(read, task.id, page)
+    return PageOut(items=list(found.items), next_cursor=found.next_cursor)
+
+
+@router.get(
+    "/executions/{execution_id}/figures",
+    tags=["executions"],
+    responses=responses(ExecutionNotFound),
+)
+async def get_figures(execution_id: uuid.UUID, actor: ExecutionReader, read: Read) -> AttemptOut:
+    """One attempt in figures: time, processor time, memory, tokens and cost."""
+    execution = await executions.get_execution(read, actor, execution_id)
+    [figures] = await attempts.in_figures(read, [execution])
+    return figures
 
 
 @router.get("/usage", tags=["usage"])

@@ -73,9 +73,9 @@ async def capture(
         finally:
             pumps.cancel()
             await asyncio.gather(pumps, return_exceptions=True)
-    status, _ = child.reap()
+    reaped = child.reap()
     return Captured(
-        exit_code=os.waitstatus_to_exitcode(status),
+        exit_code=os.waitstatus_to_exitcode(reaped.status),
         stdout=bytes(out.data),
         stderr=bytes(err.data),
         is_truncated=out.is_full,

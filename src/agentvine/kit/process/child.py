@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -28,6 +29,18 @@ from agentvine.kit.process.table import ProcessId, find_process
 CHUNK_BYTES = 64 * 1024
 
 
+@dataclass(frozen=True, slots=True)
+class Reaped:
+    """How an ended program ended, and what the system says it used."""
+
+    status: int
+    """The wait status."""
+    peak_bytes: int | None = None
+    """The most memory that it or a waited-for child of it held; None when that is not known."""
+    cpu_seconds: float = 0.0
+    """Processor time of it and of those that it waited for."""
+
+
 class Child:
     """A program running as the leader of its own session and process group."""
 
@@ -35,7 +48,7 @@ class Child:
         """Take over a program that was just started; only ``start_child`` does."""
         self._popen = popen
         self._loop = loop
-        self._reaped: tuple[int, int | None] | None = None
+        self._reaped: Reaped | None = None
         self._transports: dict[IO[bytes], asyncio.ReadTransport] = {}
         self._started = time.monotonic()
         self.id = find_process(popen.pid) or ProcessId(popen.pid, "")
@@ -63,13 +76,8 @@ class Child:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.id.pid, signum)
 
-    def reap(self, *, wait_seconds: float = 5.0) -> tuple[int, int | None]:
-        """Let the ended leader go.
-
-        Returns:
-            The wait status, and the most memory that the leader or a waited-for child of it held,
-            in bytes; None when the system does not tell.
-        """
+    def reap(self, *, wait_seconds: float = 5.0) -> Reaped:
+        """Let the ended leader go."""
         deadline = time.monotonic() + wait_seconds
         while self._reaped is None:
             try:
@@ -77,18 +85,17 @@ class Child:
             except ChildProcessError:
                 # macOS: our thread was first. Elsewhere: the system was told to drop zombies.
                 if self._reaped is None:
-                    return 0, None
+                    return Reaped(0)
                 break
             if pid:
-                self._reaped = (status, peak_bytes(usage))
+                self._reaped = Reaped(status, peak_bytes(usage), usage.ru_utime + usage.ru_stime)
             elif time.monotonic() > deadline:
                 # It hangs in the kernel, out of reach of SIGKILL: nothing more can be done.
-                return signal.SIGKILL, None
+                return Reaped(signal.SIGKILL)
             else:
                 time.sleep(0.005)
-        status, peak = self._reaped
-        self._popen.returncode = os.waitstatus_to_exitcode(status)
-        return status, peak
+        self._popen.returncode = os.waitstatus_to_exitcode(self._reaped.status)
+        return self._reaped
 
     def close(self) -> None:
         """Close the pipes."""
@@ -113,7 +120,7 @@ class Child:
         else:
             with suppress(ChildProcessError):
                 _, status, usage = os.wait4(self.id.pid, 0)
-                self._reaped = (status, peak_bytes(usage))
+                self._reaped = Reaped(status, peak_bytes(usage), usage.ru_utime + usage.ru_stime)
         self.duration_seconds = time.monotonic() - self._started
         self._on_loop(self._note_end)
 

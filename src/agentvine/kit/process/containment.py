@@ -109,6 +109,15 @@ class ControlGroup:
             return False
         return any(line.startswith("oom_kill ") and line != "oom_kill 0" for line in lines)
 
+    def cpu_seconds(self) -> float:
+        """Processor time of all that was ever in it; 0 when the kernel does not count it here."""
+        try:
+            lines = (self.path / "cpu.stat").read_text().splitlines()
+        except OSError:
+            return 0.0
+        used = (line.split()[1] for line in lines if line.startswith("usage_usec "))
+        return int(next(used, "0")) / 1e6
+
     def freeze(self, *, is_frozen: bool) -> bool:
         """Stop all processes in it, or let them go on; False when that cannot be done."""
         return self._set("cgroup.freeze", "1" if is_frozen else "0")

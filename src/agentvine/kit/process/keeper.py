@@ -48,6 +48,7 @@ class Keeper:
         self._status: int = plan["status"]
         self._lifeline: int = plan["lifeline"]
         self._child_ended = -1
+        self._cpu_seconds = 0.0
         for fd in (self._status, self._lifeline):
             os.set_inheritable(fd, False)
 
@@ -157,10 +158,12 @@ class Keeper:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
                 if pid == 0:
                     return
+                # Those that lost their parent come to us, and their time with them.
+                self._cpu_seconds += usage.ru_utime + usage.ru_stime
                 if pid == main:
                     # What a child reports as its peak includes ours at the fork.
                     peak = usage.ru_maxrss if usage.ru_maxrss > _own_peak() else 0
-                    self._tell(ended=status, peak_kilobytes=peak)
+                    self._tell(ended=status, peak_kilobytes=peak, cpu_seconds=self._cpu_seconds)
 
     def _tell(self, **record: object) -> None:
         # EPIPE: whoever started us is gone; the lifeline tells the same.

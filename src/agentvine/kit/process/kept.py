@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
-from agentvine.kit.process.child import Child, refuse_missing_folder
+from agentvine.kit.process.child import Child, Reaped, refuse_missing_folder
 from agentvine.kit.process.containment import ControlGroup
 from agentvine.kit.process.errors import ProgramNotFound, ProgramNotStarted
 
@@ -38,7 +38,7 @@ class KeptChild(Child):
         self._lifeline = lifeline
         self._name = name
         self._program_started: asyncio.Future[None] = loop.create_future()
-        self._outcome: tuple[int, int] | None = None
+        self._outcome: Reaped | None = None
         self._began_at = time.monotonic()
         super().__init__(popen, loop)
 
@@ -61,7 +61,7 @@ class KeptChild(Child):
             os.close(self._lifeline)
             self._lifeline = -1
 
-    def reap(self, *, wait_seconds: float = 5.0) -> tuple[int, int | None]:
+    def reap(self, *, wait_seconds: float = 5.0) -> Reaped:
         """Dismiss the keeper, and tell how the program ended."""
         self.dismiss()
         deadline = time.monotonic() + wait_seconds
@@ -74,7 +74,7 @@ class KeptChild(Child):
                 break
         if self._outcome is None:
             # The keeper did not live to tell: what it kept went with it, or was killed by us.
-            return signal.SIGKILL, None
+            return Reaped(signal.SIGKILL)
         return self._outcome
 
     def close(self) -> None:
@@ -95,7 +95,11 @@ class KeptChild(Child):
         elif "error" in record:
             self._on_loop(self._note_start, record)
         else:
-            self._outcome = int(record["ended"]), int(record["peak_kilobytes"]) * 1024
+            self._outcome = Reaped(
+                int(record["ended"]),
+                int(record["peak_kilobytes"]) * 1024,
+                float(record["cpu_seconds"]),
+            )
             self.duration_seconds = time.monotonic() - self._began_at
             self._on_loop(self._note_end)
 

@@ -84,16 +84,17 @@ async def run_process(
         if run.ended is None:
             run.ended = EndedTree(0, run.tree.kill())
         has_run_out_of_memory = group is not None and group.has_run_out_of_memory()
-        status, peak = child.reap()
+        reaped = child.reap()
+        run.note_cpu(reaped.cpu_seconds, group.cpu_seconds() if group is not None else 0.0)
         child.close()
         if group is not None:
             group.remove()
         if journal is not None and not run.ended.survivors:
             journal.forget(spec.run_id)
     # A keeper has seen to that itself.
-    is_own = isinstance(child, KeptChild) or (peak or 0) > inherited_peak
-    own_peak = (peak or 0) if is_own else 0
-    return run.result(end, status, own_peak, has_run_out_of_memory=has_run_out_of_memory)
+    peak = reaped.peak_bytes or 0
+    own_peak = peak if isinstance(child, KeptChild) or peak > inherited_peak else 0
+    return run.result(end, reaped.status, own_peak, has_run_out_of_memory=has_run_out_of_memory)
 
 
 def _make_group(spec: ProcessSpec) -> ControlGroup | None:
@@ -168,6 +169,7 @@ class _Run:
             group=group,
         )
         self.peak_bytes = 0
+        self.cpu_seconds = 0.0
         self.is_output_complete = False
         self.ended: EndedTree | None = None
         self._breach: asyncio.Future[Breach] = asyncio.get_running_loop().create_future()
@@ -199,6 +201,10 @@ class _Run:
         """End all that is left of the run."""
         self.ended = await self.tree.end(grace_seconds=self._spec.grace_seconds)
 
+    def note_cpu(self, *seconds: float) -> None:
+        """Take note of what was seen of the time used; each may have missed some."""
+        self.cpu_seconds = max(self.cpu_seconds, *seconds)
+
     def result(
         self, end: _End, status: int, peak_bytes: int, *, has_run_out_of_memory: bool
     ) -> ProcessExit:
@@ -222,6 +228,7 @@ class _Run:
             reason=end.reason,
             duration_seconds=self._child.duration_seconds,
             peak_memory_bytes=peak,
+            cpu_seconds=self.cpu_seconds,
             process=self._child.id,
             is_output_complete=self.is_output_complete,
             # What we ended together with the program was no leftover of it.
@@ -273,6 +280,7 @@ class _Run:
         while True:
             rows = await asyncio.to_thread(self.tree.members, look_for_marker=False)
             self.peak_bytes = max(self.peak_bytes, sum(row.memory_bytes for row in rows))
+            self.note_cpu(sum(row.cpu_seconds for row in rows))
             self._note_breach(find_breach(limits, rows))
             await asyncio.sleep(pause)
             pause = min(pause * 2, most)

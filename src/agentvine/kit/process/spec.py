@@ -76,6 +76,9 @@ class ProcessExit:
     """The most that all its processes held at one time, as far as samples saw (20 ms after the
     start, then rarer, at last every second), or what its largest process held at its own peak,
     if the system vouches for that and it is more. Memory that processes share counts for each."""
+    cpu_seconds: float
+    """Processor time, the system's and its own, of all its processes: what a control group counted,
+    else the most of what the system told at their end and of what samples saw."""
     process: ProcessId
     is_output_complete: bool
     """False when somebody unknown kept a pipe open, or the handler was too slow, after the end."""
