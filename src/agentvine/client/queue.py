@@ -69,12 +69,12 @@ class QueueApi:
 
     async def pause(self, order_id: uuid.UUID) -> WorkOrderOut:
         """Let the run of an order stand still; `paused_since` tells when it does."""
-        call = post(f"queue/orders/{order_id}/pause", is_repeatable=True)
+        call = post(f"queue/orders/{order_id}/pause").with_key(None)
         return await self._transport.fetch(call, WorkOrderOut)
 
     async def resume(self, order_id: uuid.UUID) -> WorkOrderOut:
         """Let a run that stands still go on."""
-        call = post(f"queue/orders/{order_id}/resume", is_repeatable=True)
+        call = post(f"queue/orders/{order_id}/resume").with_key(None)
         return await self._transport.fetch(call, WorkOrderOut)
 
     async def steer(

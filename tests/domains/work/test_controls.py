@@ -103,6 +103,15 @@ async def test_repeating_a_pause_changes_nothing(shared_api: Api):
     assert (await run.now())["paused_since"] == since
 
 
+async def test_a_late_repeat_of_a_pause_does_not_pause_again(shared_api: Api):
+    run = await start(shared_api)
+    key = {"Idempotency-Key": unique("key")}
+    first = await run.act("pause", **key)
+    await run.act("resume", **{"Idempotency-Key": unique("key")})
+    assert await run.act("pause", **key) == first
+    assert (await run.now())["pausing_since"] is None
+
+
 async def test_what_a_worker_has_not_heard_is_news(shared_api: Api):
     run = await start(shared_api)
     assert not await run.has_news()

@@ -38,7 +38,7 @@ from agentvine.http.disconnects import until_over
 from agentvine.http.problems import responses
 from agentvine.kit.actor import UserActor
 from agentvine.kit.errors import AppError
-from agentvine.protocol.base import PageOut
+from agentvine.protocol.base import Input, PageOut
 from agentvine.protocol.controls import ControlIn, RunMessageOut, SteerIn
 from agentvine.protocol.enums import FailureClass
 from agentvine.protocol.limits import (
@@ -90,6 +90,7 @@ _FENCED = responses(LeaseLost)
 _CONTROLLED = responses(OrderNotFound, ProjectReadOnly, OrderNotRunning)
 _PAUSED = _CONTROLLED | responses(PauseUnsupported)
 _STEERED = _CONTROLLED | responses(SteeringUnsupported, TooManyMessages)
+_NO_BODY = Input()
 _SESSION = responses(WorkerNotFound, WorkerSuperseded)
 # Spreads polls and retries; nothing secret hangs on it.
 _draw = random.Random()  # noqa: S311
@@ -181,18 +182,30 @@ async def get_order(order_id: uuid.UUID, actor: QueueReader, read: Read) -> Work
 
 
 @router.post("/queue/orders/{order_id}/pause", tags=["queue"], responses=_PAUSED)
-async def pause_run(order_id: uuid.UUID, actor: TaskWriter, tx: Tx) -> WorkOrderOut:
+async def pause_run(
+    order_id: uuid.UUID, actor: TaskWriter, tx: Tx, once: CreateOnce
+) -> WorkOrderOut:
     """Let the run of an order stand still; its worker keeps it until it is to go on.
 
     The answer comes before the worker has done it: `paused_since` tells when it has.
     """
-    return WorkOrderOut.model_validate(await controls.pause_run(tx, actor, order_id))
+
+    async def pause() -> WorkOrderOut:
+        return WorkOrderOut.model_validate(await controls.pause_run(tx, actor, order_id))
+
+    return await once.run(tx, _NO_BODY, WorkOrderOut, pause)
 
 
 @router.post("/queue/orders/{order_id}/resume", tags=["queue"], responses=_CONTROLLED)
-async def resume_run(order_id: uuid.UUID, actor: TaskWriter, tx: Tx) -> WorkOrderOut:
+async def resume_run(
+    order_id: uuid.UUID, actor: TaskWriter, tx: Tx, once: CreateOnce
+) -> WorkOrderOut:
     """Let a run that stands still go on."""
-    return WorkOrderOut.model_validate(await controls.resume_run(tx, actor, order_id))
+
+    async def resume() -> WorkOrderOut:
+        return WorkOrderOut.model_validate(await controls.resume_run(tx, actor, order_id))
+
+    return await once.run(tx, _NO_BODY, WorkOrderOut, resume)
 
 
 @router.get("/queue/orders/{order_id}/messages", tags=["queue"], responses=responses(OrderNotFound))
