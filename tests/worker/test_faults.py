@@ -95,6 +95,7 @@ async def test_a_wrong_token_ends_the_worker_at_once(server: WireServer, start_w
     assert caught.value.code == "token_invalid"
 
 
+@pytest.mark.promise("P13")
 async def test_a_cancelled_run_is_stopped_soon_and_its_work_is_kept(
     server: WireServer, start_worker: StartWorker, repo: Repo
 ):
@@ -227,6 +228,7 @@ async def test_a_report_that_nobody_takes_is_set_aside_and_the_worker_goes_on(
     assert [path.name for path in refused.iterdir()] == [str(order.executions[0])]
 
 
+@pytest.mark.promise("P22")
 async def test_a_report_that_finds_no_room_on_the_disk_waits_for_it(
     server: WireServer, start_worker: StartWorker, data_dir: Path, tmp_path: Path
 ):
@@ -280,6 +282,22 @@ async def test_a_worker_that_was_superseded_stops_and_says_so(
         await be_superseded()
     assert caught.value.code == "worker_superseded"
     assert order.fail is None
+
+
+async def test_a_server_that_calls_every_claim_stale_is_asked_with_pauses_until_it_does_not(
+    server: WireServer, start_worker: StartWorker, caplog: pytest.LogCaptureFixture
+):
+    server.refuse["claim"] = (409, "claim_stale")
+    async with start_worker():
+        await server.until(lambda: "claims_refused" in caplog.text)
+        # Asked without pauses, it would have answered thousands of times in this time.
+        asked, began = server.calls["claim"], time.monotonic()
+        await server.until(lambda: server.calls["claim"] >= asked + 2)
+        assert server.calls["claim"] - asked <= 3 + 20 * (time.monotonic() - began)
+        del server.refuse["claim"]
+        order = server.add(command="true", repository=None)
+        await server.until(lambda: order.is_done)
+    assert order.complete is not None
 
 
 async def test_a_worker_whose_server_speaks_another_major_version_does_not_start(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import structlog
 
 from agentvine.client import Client
-from agentvine.kit.errors import Conflict
+from agentvine.kit.errors import Conflict, Unavailable
 from agentvine.kit.ids import random_token
 from agentvine.protocol.queue import ClaimIn
 from agentvine.worker.disk import read_json, write_durably
@@ -24,6 +24,12 @@ _NUMBERED_SINCE = 1
 _STALE = "claim_stale"
 
 log = structlog.get_logger(__name__)
+
+
+class ClaimsRefused(Unavailable):
+    """The server takes no claim of this worker."""
+
+    code = "claims_refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,7 @@ class Claims:
         self._token = token if isinstance(token, str) and len(token) >= 16 else None
         self._number = 1
         self._is_unanswered = self._token is not None
+        self._stale_in_a_row = 0
 
     @property
     def is_unanswered(self) -> bool:
@@ -60,7 +67,11 @@ class Claims:
         return self._is_unanswered
 
     async def claim(self, identity: Identity, *, slots: int, wait_seconds: float) -> Claimed:
-        """Ask for orders; each is on disk before this returns."""
+        """Ask for orders; each is on disk before this returns.
+
+        Raises:
+            ClaimsRefused: The server called a new claim stale, just after another one.
+        """
         message = ClaimIn(
             worker_id=identity.worker_id,
             session_id=identity.session_id,
@@ -79,7 +90,15 @@ class Claims:
             # Granted while we were cut off, and lost again: the next request is a new claim.
             log.warning("claim.stale", problem=error.detail)
             self._use_up_token()
+            self._stale_in_a_row += 1
+            if self._stale_in_a_row > 1:
+                raise ClaimsRefused(
+                    "The server calls stale what was never claimed before: look at its log, and "
+                    "whether its database was put back to an earlier state. The worker goes on "
+                    "asking, with pauses."
+                ) from error
             return Claimed([], sent_at)
+        self._stale_in_a_row = 0
         folders = [
             RunFolder.create(self._places.runs, order)
             for order in answer.orders
