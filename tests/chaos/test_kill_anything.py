@@ -7,8 +7,11 @@ the run longer.
 import asyncio
 import os
 import random
+import statistics
 import subprocess
+import time
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -21,12 +24,17 @@ from agentvine.protocol.enums import PermissionLevel, TaskStatus
 from agentvine.protocol.projects import RepositoryCreateIn
 from agentvine.protocol.tasks import TaskCreateIn, TaskOut, TaskRun
 from tests.support.fleet import Fleet
-
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600), pytest.mark.promise("P6")]
+from tests.support.histories.report import report
 
 ROUNDS = int(os.environ.get("AGENTVINE_CHAOS_ROUNDS", "20"))
 SEED = int(os.environ.get("AGENTVINE_CHAOS_SEED", "0")) or random.SystemRandom().randrange(10**6)
 LONGEST_MOMENT_SECONDS = 1.4  # a whole run takes about this long
+
+pytestmark = [
+    pytest.mark.chaos,
+    pytest.mark.timeout(400 + 20 * ROUNDS),
+    pytest.mark.promise("P6"),
+]
 FINAL = {TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED}
 
 
@@ -52,20 +60,35 @@ def repository(tmp_path: Path) -> Path:
     return folder
 
 
-async def test_a_task_ends_exactly_once_whatever_is_killed(fleet: Fleet, repository: Path) -> None:
+async def test_a_task_ends_exactly_once_whatever_is_killed(
+    fleet: Fleet, repository: Path, database_kind: str
+) -> None:
     draw = random.Random(SEED)
+    killed, waited = Counter[str](), list[float]()
     async with fleet.client() as client:
         registered = await client.repositories.create(RepositoryCreateIn(location=str(repository)))
         for number in range(1, ROUNDS + 1):
             told = f"seed {SEED}, round {number}"
             task = await client.tasks.create(_task(number, registered.id))
             await asyncio.sleep(draw.uniform(0, LONGEST_MOMENT_SECONDS))
-            await _kill_something(fleet, draw.choice(["server", "worker", "command"]), task)
+            what = draw.choice(["server", "worker", "command"])
+            killed[what] += 1
+            began = time.monotonic()
+            await _kill_something(fleet, what, task)
             ended = await _end_of(client, task.id, fleet, told)
+            waited.append(time.monotonic() - began)
             await _check_outcome(client, repository, ended, told)
         await until(lambda: not fleet.leftovers(), seconds=20)  # folders go after their reports
     fleet.stop()
     assert fleet.leftovers() == []
+    report(
+        "kills in a row",
+        database=database_kind,
+        seed=SEED,
+        killed=dict(killed),
+        median_seconds_to_the_end=round(statistics.median(waited), 1),
+        longest_seconds_to_the_end=round(max(waited), 1),
+    )
 
 
 def _task(number: int, repository_id: uuid.UUID) -> TaskCreateIn:

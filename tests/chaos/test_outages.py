@@ -31,10 +31,10 @@ from tests.support.histories.report import report
 from tests.support.postgres import PostgresServer, find_programs, run_apart, start_programs
 from tests.support.repositories import make_repo
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
-
 OUTAGES = int(os.environ.get("AGENTVINE_OUTAGES", "4"))
 SEED = int(os.environ.get("AGENTVINE_CHAOS_SEED", "0")) or random.SystemRandom().randrange(10**6)
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400 + 30 * OUTAGES)]
+
 LEASE_SECONDS = 300.0  # however long a busy machine takes to start a server
 RUNNING_COMMANDS = 3
 LINE_EVERY_SECONDS = 0.05

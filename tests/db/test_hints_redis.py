@@ -68,6 +68,7 @@ async def test_who_gave_a_hint_hears_it_once(pair: tuple[Database, Database]):
         assert here.take() == ["y"]
 
 
+@pytest.mark.promise("P24")
 async def test_when_redis_was_killed_everybody_looks_and_hints_go_on(
     pair: tuple[Database, Database], valkey: Valkey
 ):
@@ -84,6 +85,7 @@ async def test_when_redis_was_killed_everybody_looks_and_hints_go_on(
                 one.hints.publish("queue", "kept until it is back")
 
 
+@pytest.mark.promise("P24")
 async def test_without_any_redis_nothing_fails_but_the_hints(postgres_settings: DatabaseSettings):
     settings = postgres_settings.model_copy(update={"redis_url": "redis://127.0.0.1:9/0"})
     database = await Database.open(settings, SystemClock())

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from agentvine.config.settings import QueueSettings
 from tests.reliability.simulator import scenarios
 from tests.reliability.simulator.ground import Prepared
-from tests.reliability.simulator.world import Scenario, simulate
+from tests.reliability.simulator.world import LEASE_SECONDS, QUEUE, Scenario, simulate
 from tests.support.histories.checker import find_violations
 from tests.support.histories.history import History, Kind
 from tests.support.histories.report import report
@@ -53,6 +54,73 @@ def test_no_order_waits_for_its_lease_to_end_because_of_the_network(
         assert not lost, f"AGENTVINE_SIM_SEED={seed}: {lost}"
         assert not find_violations(history), f"AGENTVINE_SIM_SEED={seed}"
         assert {fact.fence for fact in history if fact.kind is Kind.GRANTED} == {1}
+
+
+@pytest.mark.promise("P3")
+def test_what_a_dead_worker_held_runs_again_within_its_lease_and_5_seconds(prepared: Prepared):
+    # The server of simulations looks more seldom than a real one: that much later it may notice.
+    seldom = 1.2 * (QUEUE.poll_interval_seconds - QueueSettings().poll_interval_seconds)
+    longest = 0.0
+    for seed, history in courses(scenarios.dead_worker, prepared, FIRST_SEED):
+        assert not find_violations(history), f"AGENTVINE_SIM_SEED={seed}"
+        for seconds in waits_of_orders(history):
+            longest = max(longest, seconds)
+            assert seconds <= LEASE_SECONDS + 5 + seldom, f"AGENTVINE_SIM_SEED={seed}: {seconds}"
+    report("a dead worker's orders run again", lease_seconds=LEASE_SECONDS, longest=longest)
+    assert longest > 0
+
+
+@pytest.mark.promise("P13")
+@pytest.mark.parametrize(
+    ("scenario", "most"),
+    [(scenarios.cancels, 1.0), (scenarios.cancels_told_by_beats, QUEUE.heartbeat_seconds + 2)],
+)
+def test_a_cancel_reaches_the_program_soon(prepared: Prepared, scenario: Scenario, most: float):
+    longest = 0.0
+    for seed, history in courses(scenario, prepared, FIRST_SEED):
+        assert not find_violations(history), f"AGENTVINE_SIM_SEED={seed}"
+        for seconds in waits_of_cancels(history):
+            longest = max(longest, seconds)
+            assert seconds <= most, f"AGENTVINE_SIM_SEED={seed}: {seconds}"
+    report("cancels reach programs", scenario=scenario.__name__, most=most, longest=longest)
+    assert longest > 0
+
+
+def waits_of_orders(history: History) -> list[float]:
+    """How long each order that was held when a worker was stopped waited to be granted again."""
+    (stopped,) = [fact.at for fact in history if fact.kind is Kind.STOPPED]
+    held: dict[str, float] = {}
+    for fact in history:
+        if fact.kind is Kind.GRANTED and fact.at <= stopped:
+            held[fact.order] = stopped
+        elif fact.kind in (Kind.SETTLED, Kind.GIVEN_BACK) and fact.at <= stopped:
+            held.pop(fact.order, None)
+    waits: list[float] = []
+    for order in held:
+        after = (fact for fact in history if fact.order == order and fact.at > stopped)
+        # What it had reported may have been on its way still.
+        told = next((fact for fact in after if fact.kind in (Kind.GRANTED, Kind.SETTLED)), None)
+        if told is None or told.kind is Kind.GRANTED:
+            waits.append(told.at - stopped if told else float("inf"))
+    return waits
+
+
+def waits_of_cancels(history: History) -> list[float]:
+    """How long each program went on after its task was cancelled."""
+    running: set[str] = set()
+    cancelled: dict[str, float] = {}
+    waits: list[float] = []
+    for fact in history:
+        if fact.kind is Kind.PROGRAM_STARTED:
+            assert fact.order not in cancelled, "it was begun after it was cancelled"
+            running.add(fact.order)
+        elif fact.kind is Kind.PROGRAM_ENDED:
+            running.discard(fact.order)
+            if fact.order in cancelled:
+                waits.append(fact.at - cancelled[fact.order])
+        elif fact.more.get("what") == "cancelled" and fact.order in running:
+            cancelled[fact.order] = fact.at
+    return waits + [float("inf") for order in cancelled if order in running]
 
 
 def test_the_same_seed_gives_the_same_history(prepared: Prepared):

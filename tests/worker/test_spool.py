@@ -3,6 +3,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from agentvine.kit.clock import SystemClock
 from agentvine.kit.redaction import Redactor
 from agentvine.protocol.executions import MAX_LINE_CHARACTERS
@@ -76,6 +78,7 @@ async def test_nothing_that_was_handed_out_is_missing_from_the_disk(tmp_path: Pa
     assert [line.seq for line in read_all(seen)] == list(range(1, 20_001))
 
 
+@pytest.mark.promise("P23")
 async def test_memory_is_bounded_by_making_the_writer_wait(tmp_path: Path):
     spool = open_spool(tmp_path / "log")
     most = 0
@@ -101,6 +104,7 @@ async def test_batches_are_about_as_large_as_they_should_be(tmp_path: Path):
     assert 0.9 * BATCH_BYTES < batch[-1].end_offset <= BATCH_BYTES
 
 
+@pytest.mark.promise("P23")
 async def test_of_a_long_output_the_beginning_and_the_end_are_kept(
     tmp_path: Path,
 ):
@@ -136,6 +140,7 @@ async def test_what_no_database_can_keep_is_cleaned(tmp_path: Path):
     assert [len(message) for message in messages[1:]] == [MAX_LINE_CHARACTERS, 5]
 
 
+@pytest.mark.promise("P22")
 async def test_a_disk_that_fails_is_waited_for(tmp_path: Path):
     folder = tmp_path / "folder"
     folder.mkdir()

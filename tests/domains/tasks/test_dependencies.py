@@ -54,6 +54,7 @@ async def test_related_and_duplicate_tasks_hold_nothing_back(shared_api: Api):
     await space.depend(first, second, "related")  # a circle of these is none
 
 
+@pytest.mark.promise("P9")
 async def test_a_circle_is_refused_and_its_path_is_shown(shared_api: Api):
     space = await make_space(shared_api)
     tasks = [await space.idle() for _ in range(5)]
@@ -373,6 +374,7 @@ def graphs(draw: st.DrawFn) -> tuple[int, Edges]:
     return count, draw(st.lists(st.sampled_from(pairs), unique=True, max_size=12))
 
 
+@pytest.mark.promise("P9")
 @given(graph=graphs(), seed=st.integers(0, 2**16))
 @settings(
     max_examples=15,

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections import Counter
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import select
 
-from agentvine.config.settings import QueueSettings
+from agentvine.config.settings import DatabaseSettings, QueueSettings
 from agentvine.db.session import Database
 from agentvine.domains.projects import service as projects
 from agentvine.domains.tasks.enums import TaskStatus, TaskType
@@ -16,8 +17,10 @@ from agentvine.domains.work.models import WorkerAssignment
 from agentvine.domains.workers import queries as workers
 from agentvine.domains.workers import service as worker_service
 from agentvine.domains.workers.errors import WorkerNotFound, WorkerSuperseded
+from agentvine.kit.clock import ManualClock
 from agentvine.kit.ids import new_id, random_token
 from agentvine.protocol.enums import CapabilityLevel, TaskPriority
+from agentvine.reactions.routing import build_reactions
 from tests.support.builders.work import long_ago, make_crew, new_token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -317,3 +320,25 @@ async def test_12_claimers_at_once_never_take_an_order_twice(shared_database: Da
         assignments = (await read.scalars(query)).all()
     assert len(assignments) == 300
     assert {row.status for row in assignments} == {AssignmentStatus.ACTIVE}
+
+
+@pytest.mark.promise("P10")
+async def test_a_stream_of_urgent_orders_delays_a_low_one_by_its_priorities_and_no_more(
+    shared_settings: DatabaseSettings,
+):
+    step, every = 60.0, 10.0
+    queue, clock = QueueSettings(ageing_step_seconds=step), ManualClock(datetime.now(UTC))
+    database = await Database.open(shared_settings, clock, reactions=build_reactions(queue))
+    crew = await make_crew(database, queue)
+    low = await crew.enqueue(priority=TaskPriority.LOW)
+    worker = await crew.worker(max_concurrent_tasks=1000)
+    waited = 0.0
+    # One urgent order comes for each that is taken: without ageing, the low one never would be.
+    await crew.enqueue(priority=TaskPriority.CRITICAL)
+    while (await worker.claim_one()).order_id != low:
+        clock.advance(every)
+        waited += every
+        assert waited <= 3 * step + every
+        await crew.enqueue(priority=TaskPriority.CRITICAL)
+    assert waited >= 3 * step - every
+    await database.close()

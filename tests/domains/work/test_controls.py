@@ -146,6 +146,7 @@ async def test_messages_come_in_order_and_until_they_were_handed_over(shared_api
     assert [state for _, state in await run.messages()] == ["delivered", "waiting"]
 
 
+@pytest.mark.promise("P23")
 async def test_a_beat_brings_a_few_messages_and_so_many_may_wait(shared_api: Api):
     run = await start(shared_api)
     for number in range(MAX_UNREAD_MESSAGES):

@@ -253,6 +253,7 @@ async def patiently(call: Callable[[], Awaitable[T]]) -> T:
             return await call()
 
 
+@pytest.mark.promise("P8")
 async def test_40_claimers_fill_a_limit_and_never_pass_it(shared_database: Database):
     """P8: the most that ran is the limit, and at the end of every round exactly so many run."""
     crew = await make_crew(shared_database)
@@ -453,6 +454,7 @@ async def test_a_limit_that_is_removed_leaves_nothing_behind(shared_database: Da
     assert len(await worker.claim(5)) == 2
 
 
+@pytest.mark.promise("P11")
 async def test_thousands_of_orders_at_a_reached_limit_slow_nobody_down(shared_database: Database):
     """P11, in short: thousands wait in front, and a claim takes as long as without them."""
     crew = await make_crew(shared_database, QueueSettings(retry_base_seconds=0))

@@ -62,6 +62,7 @@ async def wait_for_work(room: WaitingRoom, hand: Hand, seconds: float) -> list[C
     return await room.claim(hand.actor, message, asyncio.Event())
 
 
+@pytest.mark.promise("P24")
 async def test_an_order_of_which_nobody_hears_is_found_by_looking(
     mute: Database, shared_database: Database, room: WaitingRoom
 ):

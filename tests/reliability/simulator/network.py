@@ -30,6 +30,8 @@ class Faults:
     doubled: float = 0.0
     slow: float = 0.0
     slow_seconds: float = 5.0
+    broken: str = ""
+    """Requests to addresses that end so come to nothing."""
 
 
 @dataclass
@@ -72,6 +74,8 @@ class Network(httpx2.AsyncBaseTransport):
         await asyncio.sleep(wires.delay())
         if not wires.is_listening:
             raise httpx2.ConnectError("connection refused", request=request)
+        if wires.faults.broken and request.url.path.endswith(wires.faults.broken):
+            raise httpx2.ReadError("connection reset", request=request)
         exchange = Exchange(wires, self._node, request, body)
         if draw.random() >= wires.faults.lost_requests:
             exchange.deliver()

@@ -1,7 +1,10 @@
 """What is done to a simulated world: each scenario draws its own course from the world's seed."""
 
 import asyncio
+import contextlib
 
+from agentvine.kit.errors import Conflict
+from agentvine.protocol.enums import TaskStatus
 from tests.reliability.simulator.network import Faults
 from tests.reliability.simulator.world import LEASE_SECONDS, Scenario, World
 
@@ -51,6 +54,41 @@ async def doubled_requests(world: World) -> None:
     world.wires.faults = Faults(doubled=0.5)
     await asyncio.gather(*(_enqueue_later(world, number) for number in range(draw.randint(3, 6))))
     await world.until_all_has_ended()
+
+
+async def dead_worker(world: World) -> None:
+    """A worker is killed for good while it runs things, and another is there."""
+    draw = world.draw
+    await world.server.start()
+    worker = world.add_worker(slots=4)
+    for number in range(draw.randint(2, 4)):
+        await world.enqueue(number)
+    await asyncio.sleep(draw.uniform(0.5, 5))
+    await worker.kill()
+    world.add_worker(slots=4)
+    await world.until_all_has_ended()
+
+
+async def cancels(world: World) -> None:
+    """Tasks are cancelled while they run; workers hear of it at once."""
+    await world.server.start()
+    world.add_worker(slots=4)
+    async with world.person() as client:
+        for number in range(4):
+            await world.enqueue(number)
+            await asyncio.sleep(world.draw.uniform(0.5, 3))
+        async for task in client.tasks.list():
+            if task.status is TaskStatus.IN_PROGRESS:
+                with contextlib.suppress(Conflict):  # it may have ended just now
+                    await client.tasks.cancel(task.id)
+                    world.fault("cancelled", order=str(task.id))
+    await world.until_all_has_ended()
+
+
+async def cancels_told_by_beats(world: World) -> None:
+    """The same, but workers cannot listen, as at an older server."""
+    world.wires.faults = Faults(broken="/queue/listen")
+    await cancels(world)
 
 
 async def _enqueue_later(world: World, number: int) -> None:

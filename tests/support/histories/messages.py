@@ -31,7 +31,7 @@ class Message:
         elif self.is_taken and what == "claim":
             orders = [[order["order_id"], order["fence"]] for order in self.answer["orders"]]
             yield Kind.CLAIM_TOLD, {"token": self.asked["claim_token"], "orders": orders}
-        elif self.status in (200, 201) and what == "tasks":
+        elif self.status in (200, 201) and what == "tasks" and "id" in self.answer:
             yield Kind.TOLD, {"what": "enqueue", "order": self.answer["id"], "taken": True}
 
     @property

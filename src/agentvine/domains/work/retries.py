@@ -58,6 +58,9 @@ def decide(attempted: Attempted, settings: QueueSettings, draw: random.Random) -
         )
     if attempted.retry_count >= attempted.max_retries:
         return Decision(will_retry=False, reason=f"all {attempted.max_retries} retries are used up")
+    if attempted.losses_in_a_row == 1:
+        # A worker that died says little about the order, which has waited for a lease already.
+        return Decision(will_retry=True)
     delay = back_off(attempted.retry_count, settings, draw)
     if handling is FailureHandling.DELAY:
         delay = max(delay, _until_lifted(_usual_delay(attempted, settings), settings, draw))
