@@ -44,6 +44,7 @@ def test_what_a_killed_team_left_is_named_ended_and_kept(
     done = sandbox.run("doctor", "--fix")
     # Where the machine allows it, the program has died with its worker meanwhile.
     assert re.search(r"ended [01] programs? of", done.out), done
+    assert re.search(r"disk trees +[\d.]+ \w+ in 1: [0-9a-f-]{36} [\d.]+ \w+, ", done.out), done
     wait_until(lambda: sandbox.processes() == [], "the program's end", seconds=60)
     assert set(bad_findings(sandbox)) == {"broken off"}, "that is for the worker to report"
 

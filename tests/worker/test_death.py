@@ -166,6 +166,12 @@ async def test_what_a_dead_worker_left_is_listed_until_it_is_cleared_up(
     assert [path.name for path in found.worktrees] == [execution]
     assert found.interrupted == [execution]
     assert found.processes == [execution]
+    stored = {each.kind: each for each in found.stored}
+    assert {kind: each.name for kind, each in stored.items()} == {
+        "trees": execution,
+        "mirrors": str(source.id),
+    }
+    assert all(each.size_bytes > 0 and each.used_at > 0 for each in found.stored)
     second = spawn_worker()
     await server.until(lambda: order.is_done)
     await stop(second)

@@ -1,6 +1,8 @@
 """What workers have left on this machine; for ``agentvine doctor``. Looks, and changes nothing."""
 
+import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,9 +10,24 @@ from agentvine.git.errors import GitError
 from agentvine.git.refs import list_rescue_refs
 from agentvine.git.runner import Git
 from agentvine.kit.orphans import OrphanJournal
+from agentvine.worker.disk import tree_size
 from agentvine.worker.folders import RunFolder, read_folders
 from agentvine.worker.lock import is_locked
 from agentvine.worker.places import DataPlaces, WorkerPlaces
+from agentvine.worker.setup_cache import SetupCache
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Something that takes room on the disk."""
+
+    kind: str
+    """``trees``, ``mirrors``, ``set-ups``, or ``removed``: on its way out."""
+    name: str
+    """The execution's id, or the repository's."""
+    size_bytes: int
+    used_at: float
+    """When it was made or last used, as the file system tells time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +45,8 @@ class Leftovers:
     """Executions whose report is still to be delivered; by a worker of the same name."""
     refused: list[Path] = field(default_factory=list[Path])
     """Reports that the server would not take."""
+    stored: list[Stored] = field(default_factory=list[Stored])
+    """What takes room, in use or not."""
     rescued: dict[str, str] = field(default_factory=dict[str, str])
     """Executions whose commits a mirror keeps, by their mirror's path."""
 
@@ -56,6 +75,7 @@ async def find_leftovers(data_dir: Path, git: Git) -> Leftovers:
         if worker.refused.is_dir():
             found.refused.extend(sorted(worker.refused.iterdir()))
     found.worktrees.extend(path for path in _entries(places.worktrees) if path.name not in in_use)
+    found.stored.extend(await asyncio.to_thread(lambda: list(_stored(places))))
     for mirror in _entries(places.mirrors):
         if mirror.suffix == ".git":
             found.rescued.update(dict.fromkeys(await _rescued(git, mirror), str(mirror)))
@@ -69,6 +89,20 @@ def _note_claims(found: Leftovers, folders: list[RunFolder]) -> None:
             found.interrupted.append(execution)
         else:
             found.undelivered.append(execution)
+
+
+def _stored(places: DataPlaces) -> Iterator[Stored]:
+    folders = (
+        *(("trees", path) for path in _entries(places.worktrees)),
+        *(("mirrors", path) for path in _entries(places.mirrors)),
+        *(("removed", path) for path in _entries(places.removed)),
+    )
+    for kind, path in folders:
+        with suppress(OSError):  # its run has ended meanwhile
+            used_at = path.stat().st_mtime
+            yield Stored(kind, path.name.removesuffix(".git"), tree_size(path), used_at)
+    for entry in SetupCache(places.cache, max_bytes=0).entries():
+        yield Stored("set-ups", entry.repository, entry.size_bytes, entry.used_at)
 
 
 def _workers(places: DataPlaces) -> Iterator[WorkerPlaces]:

@@ -4,6 +4,7 @@ import platform
 import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -11,7 +12,7 @@ import click
 
 from agentvine import __version__
 from agentvine.cli.connection import NoServer, find_connection
-from agentvine.cli.formats import fmt_count
+from agentvine.cli.formats import fmt_age, fmt_bytes, fmt_count
 from agentvine.cli.lazy import load
 from agentvine.cli.session import Session
 from agentvine.config.settings import environment_for_child
@@ -19,11 +20,13 @@ from agentvine.git.changes import rescue_uncommitted
 from agentvine.git.names import rescue_ref
 from agentvine.git.runner import Git
 from agentvine.git.worktrees import Worktree, list_worktrees, remove_worktree
+from agentvine.kit.clock import SystemClock
 from agentvine.kit.errors import AppError
 from agentvine.kit.orphans import OrphanJournal
 from agentvine.kit.process import ProgramNotFound, capture
 
 _OLDEST_GIT = (2, 38)
+_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,15 @@ class Finding:
     detail: str
 
 
+class Stored(Protocol):
+    """Something that takes room on the disk."""
+
+    kind: str
+    name: str
+    size_bytes: int
+    used_at: float
+
+
 class Leftovers(Protocol):
     """What the worker's side says about a data directory."""
 
@@ -44,6 +56,7 @@ class Leftovers(Protocol):
     interrupted: list[str]
     undelivered: list[str]
     refused: list[Path]
+    stored: Sequence[Stored]
     rescued: dict[str, str]
 
 
@@ -63,7 +76,7 @@ async def doctor(session: Session, *, fix: bool) -> int:
     if fix:
         fixed = [done async for done in _fix(session.settings.data_dir, left)]
         left = await _find_leftovers(session)
-    findings += _about(left)
+    findings += [*_about(left), *_room(left.stored)]
     _tell(session, findings, fixed)
     return 0 if all(finding.is_good for finding in findings) else 1
 
@@ -173,6 +186,26 @@ def _about(left: Leftovers) -> list[Finding]:
     if left.rescued:
         kept = f"{fmt_count(len(left.rescued), 'run')} kept in {', '.join(mirrors)}"
         findings.append(Finding("rescued work", is_good=True, detail=kept))
+    return findings
+
+
+def _room(stored: Sequence[Stored]) -> list[Finding]:
+    """What takes room, each kind with its largest ones."""
+    now = SystemClock().now()
+    findings: list[Finding] = []
+    for kind in dict.fromkeys(each.kind for each in stored):
+        some = sorted(
+            (each for each in stored if each.kind == kind), key=lambda each: -each.size_bytes
+        )
+        told = [
+            f"{each.name} {fmt_bytes(each.size_bytes)}, "
+            f"{fmt_age(datetime.fromtimestamp(each.used_at, UTC), now)}"
+            for each in some[:_SHOWN]
+        ]
+        more = [f"and {len(some) - _SHOWN} more"] if len(some) > _SHOWN else []
+        total = fmt_bytes(sum(each.size_bytes for each in some))
+        detail = f"{total} in {len(some)}: {'; '.join([*told, *more])}"
+        findings.append(Finding(f"disk {kind}", is_good=True, detail=detail))
     return findings
 
 
