@@ -57,7 +57,7 @@ async def doubled_requests(world: World) -> None:
 
 
 async def dead_worker(world: World) -> None:
-    """A worker is killed for good while it runs things, and another is there."""
+    """A worker and its disk go for good while it runs things, and another is there."""
     draw = world.draw
     await world.server.start()
     worker = world.add_worker(slots=4)
@@ -65,6 +65,7 @@ async def dead_worker(world: World) -> None:
         await world.enqueue(number)
     await asyncio.sleep(draw.uniform(0.5, 5))
     await worker.kill()
+    worker.remove()  # nobody is to wait until its disk is tidy
     world.add_worker(slots=4)
     await world.until_all_has_ended()
 
