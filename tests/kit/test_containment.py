@@ -27,7 +27,7 @@ from agentvine.kit.process import (
 from agentvine.kit.process.kept import KEEPER
 from tests.support.processes import Output, python, run, shell, spec
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 HELD = (ContainmentLevel.NAMESPACE, ContainmentLevel.CGROUP, ContainmentLevel.SUBREAPER)
 

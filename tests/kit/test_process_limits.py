@@ -17,7 +17,7 @@ from agentvine.kit.process import (
 from agentvine.kit.process.limits import folder_bytes
 from tests.support.processes import run
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 MIB = 2**20
 

@@ -16,7 +16,7 @@ from agentvine.protocol.tasks import TaskCreateIn, TaskOut, TaskRun
 from tests.support.fleet import Fleet
 from tests.support.repositories import make_repo
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 HEARTBEAT_SECONDS = 15.0
 FILES = {

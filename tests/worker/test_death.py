@@ -18,7 +18,7 @@ from tests.worker.conftest import SpawnWorker
 from tests.worker.support.wire_server import Order, WireServer, source_of
 from tests.worker.test_faults import begun, programs_of
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 STUBBORN = "trap '' TERM; echo begun; echo work > work.txt; (trap '' TERM; sleep 60) & sleep 60"
 

@@ -18,6 +18,8 @@ from tests.support.repositories import Repo
 from tests.worker.conftest import StartWorker
 from tests.worker.support.wire_server import Order, WireServer, source_of
 
+pytestmark = pytest.mark.slow
+
 LONG = "echo begun; echo work > work.txt; sleep 60"
 
 

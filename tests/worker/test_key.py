@@ -17,6 +17,8 @@ from agentvine.worker.config import WorkerConfig
 from agentvine.worker.key import WorkerKeyMissing, with_own_key
 from tests.support.fleet import Fleet
 
+pytestmark = pytest.mark.slow
+
 NO_TOKEN = SecretStr("")
 
 

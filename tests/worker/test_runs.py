@@ -12,7 +12,7 @@ from tests.support.repositories import Repo
 from tests.worker.conftest import StartWorker
 from tests.worker.support.wire_server import Order, WireServer, source_of
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 
 
 async def carry_out(server: WireServer, start_worker: StartWorker, **order: object) -> Order:

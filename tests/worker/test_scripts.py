@@ -13,7 +13,7 @@ from tests.worker.conftest import SpawnWorker, StartWorker
 from tests.worker.support.wire_server import WireServer, source_of
 from tests.worker.test_runs import assert_nothing_is_left, carry_out
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 
 
 @pytest.fixture

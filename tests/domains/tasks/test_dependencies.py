@@ -375,6 +375,7 @@ def graphs(draw: st.DrawFn) -> tuple[int, Edges]:
 
 
 @pytest.mark.promise("P9")
+@pytest.mark.slow
 @given(graph=graphs(), seed=st.integers(0, 2**16))
 @settings(
     max_examples=15,
