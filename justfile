@@ -71,7 +71,7 @@ chaos *ARGS:
 bench *ARGS:
     uv run --group bench python -m benchmarks.queue "$@"
 
-# Measure what a fleet feels over HTTP: drain, pickup, beats, log lines, a long history, recovery
+# Measure what a fleet feels over HTTP: drain, pickup, beats, log lines, a long history
 bench-fleet *ARGS:
     uv run python -m benchmarks.fleet "$@"
 

@@ -1,8 +1,6 @@
 """One function for each figure; each returns lines of a Markdown table."""
 
 import asyncio
-import os
-import signal
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -283,38 +281,6 @@ async def _storm(connection: asyncpg.Connection) -> None:
         await asyncio.sleep(0.05)
 
 
-async def recovery(services: Services, scale: float) -> list[Row]:
-    """Seconds from the SIGKILL of a worker to the second attempt at what it ran."""
-    lease = 5.0
-    times = []
-    for _ in range(max(1, round(3 * scale))):
-        async with running_site(services, lease_seconds=lease) as site:
-            order_id = await site.crew.enqueue(run_command="sleep 600")
-            queue = ("--queue", site.crew.queue_name)
-            site.fleet.start_worker("first", *queue)
-            await _attempts(site, 1)
-            site.fleet.start_worker("second", *queue)
-            await asyncio.sleep(3)  # until it waits for work
-            started = time.perf_counter()
-            os.kill(site.fleet.workers["first"].pid, signal.SIGKILL)
-            await _attempts(site, 2)
-            times.append(time.perf_counter() - started)
-            await site.crew.cancel_task(order_id)
-    beside = f"the lease is {lease:.0f} s; aim: at most 5 s more"
-    return [("second attempt after kill -9 of a worker", f"{max(times):.1f} s", beside)]
-
-
-async def _attempts(site: Site, count: int) -> None:
-    deadline = time.perf_counter() + 120
-    while time.perf_counter() < deadline:
-        async with site.database.read() as read:
-            found = await read.scalar(text("SELECT count(*) FROM executions"))
-        if (found or 0) >= count:
-            return
-        await asyncio.sleep(0.05)
-    raise TimeoutError(f"No attempt {count} within two minutes.\n{site.fleet.log_tail()}")
-
-
 async def _rate(count: int, site: Site) -> float:
     """The least that a request costs: requests for `/health` a second, by as many callers."""
     async with httpx2.AsyncClient(base_url=site.fleet.url) as http:
@@ -345,5 +311,4 @@ ALL: dict[str, Callable[[Services, float], Awaitable[list[Row]]]] = {
     "lines": lines,
     "history": history,
     "storm": storm,
-    "recovery": recovery,
 }
