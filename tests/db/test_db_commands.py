@@ -13,6 +13,8 @@ from agentvine.db.engine import sqlite_path
 from agentvine.db.filelock import DatabaseFileLock
 from tests.support.toy_migrations import query
 
+pytestmark = pytest.mark.slow
+
 Db = Callable[..., "Answer"]
 
 

@@ -46,7 +46,7 @@ from tests.support.builders.work import SETTINGS, Crew, Hand, log_batch, make_cr
 from tests.support.history import copy_attempts, copy_orders
 from tests.support.per_file import own_database
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 FINISHED, WAITING, HELD = 20_000, 800, 12
 MANY_LINES = 20_000
