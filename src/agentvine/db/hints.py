@@ -62,7 +62,8 @@ class Hints(ABC):
 
     def __init__(self) -> None:
         """Start with no subscriber."""
-        self._subscriptions: dict[str, set[Subscription]] = {}
+        # Woken in the order in which they came; a set has another order in every process.
+        self._subscriptions: dict[str, dict[Subscription, None]] = {}
 
     @abstractmethod
     def publish(self, channel: str, payload: str = "") -> None:
@@ -78,12 +79,12 @@ class Hints(ABC):
         Look at the database once after entering: what happened before is not told.
         """
         subscription = Subscription()
-        self._subscriptions.setdefault(channel, set()).add(subscription)
+        self._subscriptions.setdefault(channel, {})[subscription] = None
         try:
             await self.ready()
             yield subscription
         finally:
-            self._subscriptions[channel].discard(subscription)
+            self._subscriptions[channel].pop(subscription, None)
             if not self._subscriptions[channel]:
                 del self._subscriptions[channel]
 
@@ -93,7 +94,7 @@ class Hints(ABC):
 
     def wake(self, channel: str, payload: str) -> None:
         """Wake the subscribers in this process."""
-        for subscription in self._subscriptions.get(channel, set()):
+        for subscription in self._subscriptions.get(channel, ()):
             subscription.wake(payload)
 
     def wake_all(self) -> None:

@@ -7,6 +7,7 @@ databases. Every task belongs to a *node* (the server, one worker, the test), by
 
 import asyncio
 import heapq
+import itertools
 from collections import defaultdict, deque
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar, copy_context
@@ -23,6 +24,28 @@ class Stuck(Exception):
     """Nothing is ready and no timer runs: everybody waits for somebody."""
 
 
+class _NumberedTask(asyncio.Task[Any]):
+    """asyncio keeps tasks in sets, and walks those by hash: by a number, not by an address."""
+
+    def __init__(self, coro: Any, *, number: int, loop: "SimulatedLoop", context: Any) -> None:
+        self._number = number
+        super().__init__(coro, loop=loop, context=context)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
+class _NumberedFuture(asyncio.Future[Any]):
+    """The same for what is not a task."""
+
+    def __init__(self, *, number: int, loop: "SimulatedLoop") -> None:
+        self._number = number
+        super().__init__(loop=loop)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
 class SimulatedLoop(asyncio.BaseEventLoop):
     """Virtual time; no sockets, no threads."""
 
@@ -36,6 +59,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._dead: set[str] = set()
         # In the order they were made: a set of them has another order in every course of things.
         self._tasks: dict[str, dict[asyncio.Task[Any], None]] = defaultdict(dict)
+        self._numbers = itertools.count()
         self.set_task_factory(self._make_task)
 
     def time(self) -> float:
@@ -93,10 +117,14 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """Fail: whoever looks up a name is about to leave the simulated network."""
         raise AssertionError(f"{NODE.get()} looked up {host}:{port} in the real world")
 
+    def create_future(self) -> asyncio.Future[Any]:
+        return _NumberedFuture(number=next(self._numbers), loop=self)
+
     def _make_task(
         self, loop: asyncio.AbstractEventLoop, coro: Any, *, context: Any = None
     ) -> "asyncio.Task[Any]":
-        task = asyncio.Task(coro, loop=self, context=context)
+        number = next(self._numbers)
+        task = _NumberedTask(coro, number=number, loop=self, context=context)
         node = NODE.get() if context is None else context.get(NODE, "test")
         tasks = self._tasks[node]
         tasks[task] = None
