@@ -43,6 +43,9 @@ _HANDLING = {
         "the task is blocked, with the reason; when a person has put it right, "
         "`agentvine task start` goes on."
     ),
+    FailureHandling.ANSWER: (
+        "another attempt when somebody has answered the run's question; it costs no retry."
+    ),
 }
 
 

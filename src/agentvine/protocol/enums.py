@@ -177,6 +177,8 @@ class FailureHandling(StrEnum):
     """The same would fail again: the task has failed."""
     WAIT = "wait"
     """A person must put something right first: the task is blocked, with the reason."""
+    ANSWER = "answer"
+    """Another attempt when the run's question has been answered; it costs no retry."""
 
 
 class FailureClass(StrEnum):
@@ -189,6 +191,8 @@ class FailureClass(StrEnum):
     TOOL_FAILED = "tool_failed"
     CONTEXT_OVERFLOW = "context_overflow"
     PERMISSION_DENIED = "permission_denied"
+    WAITING_FOR_ANSWER = "waiting_for_answer"
+    QUESTION_EXPIRED = "question_expired"
     # The runtime and its provider
     AUTH_FAILED = "auth_failed"
     MODEL_INVALID = "model_invalid"
@@ -254,6 +258,14 @@ _MEANS: dict[FailureClass, tuple[FailureHandling, str]] = {
     FailureClass.PERMISSION_DENIED: (
         FailureHandling.WAIT,
         "The agent was refused something it needs: allow it, or change the task.",
+    ),
+    FailureClass.WAITING_FOR_ANSWER: (
+        FailureHandling.ANSWER,
+        "The run asked something, and ended until the answer is there.",
+    ),
+    FailureClass.QUESTION_EXPIRED: (
+        FailureHandling.WAIT,
+        "Nobody answered the run's question in time.",
     ),
     FailureClass.AUTH_FAILED: (
         FailureHandling.WAIT,

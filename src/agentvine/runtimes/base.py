@@ -24,6 +24,7 @@ from agentvine.kit.process import (
 from agentvine.protocol.enums import FailureClass, LogLevel
 from agentvine.protocol.queue import OrderPayload
 from agentvine.protocol.runs import UNLIMITED, UNWATCHED, RunLimits, RunWatch
+from agentvine.runtimes.asking import Asker, NobodyThere
 from agentvine.runtimes.sandbox import Sandbox
 from agentvine.runtimes.steering import Mailbox
 
@@ -83,6 +84,8 @@ class RunContext:
     """Set while the run shall stand still."""
     mailbox: Mailbox = field(default_factory=Mailbox)
     """What people say to the run; opened by a runtime whose runs take messages."""
+    asker: Asker = field(default_factory=NobodyThere)
+    """Where the run gets answers to what it asks."""
     inbox: Path | None = None
     """A folder that the run's programs may read, in a sandbox too, and the worker alone writes;
     None where nothing is said to them."""

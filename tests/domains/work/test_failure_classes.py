@@ -24,11 +24,12 @@ SETTINGS = QueueSettings(
     quota_delay_seconds=3600,
 )
 
-RETRY, DELAY, STOP, WAIT = (
+RETRY, DELAY, STOP, WAIT, ANSWER = (
     FailureHandling.RETRY,
     FailureHandling.DELAY,
     FailureHandling.STOP,
     FailureHandling.WAIT,
+    FailureHandling.ANSWER,
 )
 
 # The whole taxonomy, written down a second time: a change of what follows is a change of this.
@@ -39,6 +40,8 @@ EXPECTED = {
     "tool_failed": RETRY,
     "context_overflow": STOP,
     "permission_denied": WAIT,
+    "waiting_for_answer": ANSWER,
+    "question_expired": WAIT,
     "auth_failed": WAIT,
     "model_invalid": WAIT,
     "quota_exhausted": DELAY,
@@ -97,6 +100,9 @@ def test_each_class_has_its_handling(failure_class: FailureClass):
             assert not used_up.will_retry
             told = decision(failure_class, retry_count=3, limit_lifted_in_seconds=7200.0)
             assert (told.will_retry, told.delay_seconds, told.costs_retry) == (True, 7200, False)
+        case FailureHandling.ANSWER:
+            assert decided == used_up
+            assert (decided.will_retry, decided.costs_retry) == (True, False)
         case FailureHandling.STOP | FailureHandling.WAIT:
             assert decided == Decision(will_retry=False)
 

@@ -40,14 +40,23 @@ class Decision:
     """False: nothing was wrong with the attempt, it only came too early."""
 
 
+_WITHOUT_REGARD_TO_RETRIES = {
+    FailureHandling.STOP: Decision(will_retry=False),
+    FailureHandling.WAIT: Decision(will_retry=False),
+    FailureHandling.ANSWER: Decision(
+        will_retry=True, delay_seconds=MAX_DELAY_SECONDS, costs_retry=False
+    ),
+}
+
+
 def decide(attempted: Attempted, settings: QueueSettings, draw: random.Random) -> Decision:
     """Retry what may succeed elsewhere or later, a bounded number of times.
 
     A limit whose end the provider told is waited for as often as it comes: that costs no retry.
     """
     handling = attempted.failure_class.handling
-    if handling in {FailureHandling.STOP, FailureHandling.WAIT}:
-        return Decision(will_retry=False)
+    if handling in _WITHOUT_REGARD_TO_RETRIES:
+        return _WITHOUT_REGARD_TO_RETRIES[handling]
     if handling is FailureHandling.DELAY and attempted.limit_lifted_in_seconds is not None:
         delay = _until_lifted(attempted.limit_lifted_in_seconds, settings, draw)
         return Decision(will_retry=True, delay_seconds=delay, costs_retry=False)
