@@ -28,6 +28,10 @@ test-all *ARGS:
 test-slow *ARGS:
     uv run pytest -m "slow or chaos" "$@"
 
+# Drive the real CLIs of agents, which are installed into a cache; arguments go to pytest
+clis *ARGS:
+    uv run pytest -m "clis or clis_long" "$@"
+
 # Refuse what ruff and the house rules refuse
 lint:
     uv run ruff check
