@@ -10,7 +10,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from agentvine.config.settings import FILE_VARIANTS, Settings
+from agentvine.config.settings import FILE_VARIANTS, PLAIN_PROVIDER_VARIABLES, Settings
 from tools.pages import Page, code, meanings_of, table
 
 _PREFIX = "AGENTVINE_"
@@ -49,6 +49,9 @@ def _file_variants() -> Iterator[str]:
             f"| `{_PREFIX}{name}_FILE` | a file that holds `{_PREFIX}{name}`, "
             "for containers; it is the stronger of the two |"
         )
+    for field, variable in PLAIN_PROVIDER_VARIABLES.items():
+        ours = f"{_PREFIX}PROVIDERS__{field.upper()}"
+        yield f"| `{variable}` | the server's key or address, when `{ours}` is not set |"
     yield ""
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -257,6 +258,54 @@ def test_a_worker_is_invited(cli: Cli):
     said(cli("worker", "withdraw", made["info"]["id"]), "nobody")
     assert cli("worker", "withdraw", NOBODY).exit_code == 4
     assert cli("worker", "revoke", "nobody", "--yes").exit_code == 4
+
+
+def test_providers_their_keys_and_their_models(cli: Cli, tmp_path: Path):
+    key_file = tmp_path / "key"
+
+    def key(text: str) -> None:
+        key_file.write_text(f"{text}\n")
+
+    key("sk-ant-0123456789-abcd")
+    added = cli("provider", "add", "claude", "--kind", "anthropic", "--key-file", str(key_file))
+    said(added, "claude is added")
+    assert cli("provider", "add", "claude", "--kind", "openai", "--no-key").exit_code == 5
+    assert cli("provider", "add", "other", "--kind", "openai").exit_code == 2, "no key"
+    said(cli("provider", "list"), "claude", "everything", "...abcd", "any")
+    key("sk-ant-0123456789-efgh")
+    said(
+        cli("provider", "key", "add", "claude", "--name", "spare", "--key-file", str(key_file)),
+        "key spare",
+    )
+    said(cli("provider", "key", "disable", "claude", "spare"), "spare is off")
+    said(cli("provider", "show", "claude"), "key spare", "...efgh (off)")
+    said(cli("provider", "key", "enable", "claude", "efgh"), "spare is on")
+    key("sk-ant-0123456789-ijkl")
+    said(
+        cli("provider", "key", "replace", "claude", "spare", "--key-file", str(key_file)),
+        "is replaced",
+    )
+    assert cli("provider", "key", "remove", "claude", "--yes").exit_code == 2, "which of the two?"
+    said(cli("provider", "key", "remove", "claude", "ijkl", "--yes"), "spare is removed")
+    said(cli("provider", "edit", "claude", "--model", "claude-a", "--inactive"), "is changed")
+    assert cli("provider", "edit", "claude").exit_code == 2, "nothing is named"
+
+    url = "http://127.0.0.1:9/v1"
+    place = ("--kind", "openai_compatible", "--url", url)
+    said(cli("provider", "add", "home", *place, "--no-key", "--free", "--model", "qwen3"), "added")
+    silent = cli("provider", "test", "home")
+    assert (silent.exit_code, "home: " in silent.err) == (2, True), silent
+    said(cli("model", "alias", "small", "qwen3"), "small means qwen3")
+    said(cli("model", "default", "small"), "small is the default")
+    said(cli("model", "list"), "qwen3", "small", "home", "free", "yes")
+    said(cli("model", "allow", "qwen*"), "qwen* may be used")
+    assert cli("model", "allow").exit_code == 2, "nothing is named"
+    cli.ok("model", "allow", "--any")
+    cli.ok("model", "default")
+    said(cli("model", "alias", "small"), "nothing any more")
+    for name in ("claude", "home"):
+        said(cli("provider", "remove", name, "--yes"), "is removed")
+    assert cli("provider", "show", "claude").exit_code == 4
 
 
 def test_budgets_and_what_was_used(cli: Cli):

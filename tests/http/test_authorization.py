@@ -171,6 +171,26 @@ CASES = {
     "GET /budgets/{budget_id}": Case("budgets:read", ROW),
     "PATCH /budgets/{budget_id}": Case("budgets:write", ROW, {"amount_usd": "30.00"}),
     "DELETE /budgets/{budget_id}": Case("budgets:write", ROW),
+    "GET /model-providers": Case("models:read", LIST),
+    "POST /model-providers": Case(
+        "models:write",
+        ROW,
+        {"name": "{unique}", "kind": "anthropic", "project_id": "{project_id}"},
+    ),
+    "GET /model-providers/{provider_id}": Case("models:read", ROW),
+    "PATCH /model-providers/{provider_id}": Case("models:write", ROW, {"is_free": True}),
+    "DELETE /model-providers/{provider_id}": Case("models:write", ROW),
+    "POST /model-providers/{provider_id}/test": Case("models:write", ROW, {}),
+    "POST /model-providers/{provider_id}/credentials": Case(
+        "models:write", ROW, {"name": "second", "key": "{unique}"}
+    ),
+    "PATCH /provider-credentials/{credential_id}": Case("models:write", ROW, {"is_active": False}),
+    "DELETE /provider-credentials/{credential_id}": Case("models:write", ROW),
+    "GET /models": Case("models:read", ROW, query={"project_id": "{project_id}"}),
+    "GET /model-rules": Case("models:read", ROW, query={"project_id": "{project_id}"}),
+    "PUT /model-rules": Case(
+        "models:write", ROW, {"project_id": "{project_id}", "allowed": ["claude-*"]}
+    ),
     "GET /usage": Case("usage:read", ANYBODY),
     "GET /usage/calls": Case("usage:read", LIST),
     "POST /executions/{execution_id}/usage": Case(

@@ -1,6 +1,7 @@
 """One row of every kind that people can ask for, and people who may and may not see them."""
 
 import hashlib
+import uuid
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,6 +95,7 @@ async def make_scene(api: Api, people: People) -> Scene:
             "amount_usd": "10.00",
         },
     )
+    provider = await _add_provider(people.owner, project.id)
     changes = await people.owner.get("/modifications", params={"task_id": str(task.id)})
     token = await people.owner.post("/tokens", {"name": "one to revoke"})
     invitation = await people.admin.post("/workers/invitations", {"name": "one to withdraw"})
@@ -107,6 +109,8 @@ async def make_scene(api: Api, people: People) -> Scene:
             "username": fellow.username,
             "user_id": str(fellow.id),
             "budget_id": budget["id"],
+            "provider_id": provider["id"],
+            "credential_id": provider["credentials"][0]["id"],
             "order_id": held["order_id"],
             "execution_id": held["execution_id"],
             "modification_id": changes["items"][0]["id"],
@@ -116,6 +120,23 @@ async def make_scene(api: Api, people: People) -> Scene:
             "unique": unique("thing"),
         }
     )
+
+
+async def _add_provider(owner: Caller, project_id: uuid.UUID) -> dict[str, Any]:
+    """A provider with a key that is switched off, so that nobody asks Anthropic with it."""
+    provider = await owner.post(
+        "/model-providers",
+        {
+            "name": unique("provider"),
+            "kind": "anthropic",
+            "project_id": str(project_id),
+            "models": [unique("model")],
+            "key": unique("key"),
+        },
+    )
+    key = f"/provider-credentials/{provider['credentials'][0]['id']}"
+    await owner.call("PATCH", key, json={"is_active": False})
+    return provider
 
 
 async def _run(api: Api, worker: Caller, queue: str) -> dict[str, str]:

@@ -102,7 +102,7 @@ def _is_shared(column: Column[Any]) -> bool:
         set(key.columns.keys()) == {column.name}
         for key in table.constraints
         if isinstance(key, UniqueConstraint)
-    ]
+    ] + [set(index.columns.keys()) == {column.name} for index in table.indexes if index.unique]
     return not (column.primary_key or any(single))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agentvine.config.settings import QueueSettings, Settings, WorkerSettings
+from agentvine.config.settings import ProviderSettings, QueueSettings, Settings, WorkerSettings
 from agentvine.kit.errors import AppError, Conflict
 from tests.support.cli import Sandbox
 from tools import gen_cli_doc, gen_errors_doc, gen_openapi, gen_settings_doc, gen_states_doc
@@ -95,17 +95,18 @@ def test_an_error_class_of_somebody_else_is_no_error_of_ours():
         (Settings, "AGENTVINE_"),
         (QueueSettings, "AGENTVINE_QUEUE__"),
         (WorkerSettings, "AGENTVINE_WORKER__"),
+        (ProviderSettings, "AGENTVINE_PROVIDERS__"),
     ],
 )
 def test_every_setting_has_its_line_and_its_meaning(
-    model: type[Settings | QueueSettings | WorkerSettings], prefix: str
+    model: type[Settings | QueueSettings | WorkerSettings | ProviderSettings], prefix: str
 ):
     page = gen_settings_doc.render()
     meanings = meanings_of(model)
 
     for name in model.model_fields:
         assert meanings.get(name), f"{model.__name__}.{name} does not say what it means"
-        if name not in {"queue", "worker"}:
+        if name not in {"queue", "worker", "providers"}:
             [line] = re.findall(rf"^\| `{prefix}{name.upper()}` \|.*$", page, re.MULTILINE)
             assert meanings[name].split("|")[0][:40] in line
 

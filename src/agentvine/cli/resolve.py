@@ -18,6 +18,7 @@ from agentvine.protocol.executions import ExecutionOut
 from agentvine.protocol.identity import TokenOut, UserOut
 from agentvine.protocol.modifications import ModificationOut
 from agentvine.protocol.projects import ProjectOut, RepositoryOut
+from agentvine.protocol.providers import CredentialOut, ProviderOut
 from agentvine.protocol.tasks import TaskOut
 from agentvine.protocol.usage import BudgetOut
 from agentvine.protocol.workers import WorkerOut
@@ -166,6 +167,29 @@ async def find_budget(session: Session, name: str) -> BudgetOut:
     return _only(found, name, "budget", lambda row: str(row.id))
 
 
+async def find_provider(session: Session, name: str, project: str | None = None) -> ProviderOut:
+    """A provider of models by name or id; one for all before those of projects."""
+    if (given := as_uuid(name)) is not None:
+        return await session.client.providers.get(given)
+    found = [row async for row in every(session.client.providers.list()) if row.name == name]
+    if project is not None:
+        of = await project_id(session, project)
+        found = [row for row in found if row.project_id == of]
+    for_all = [row for row in found if row.project_id is None]
+    return _only(for_all or found, name, "provider", lambda row: str(row.id))
+
+
+def find_key(provider: ProviderOut, name: str | None) -> CredentialOut:
+    """A key of a provider by name, end or id; the only one where none is named."""
+    given = as_uuid(name) if name else None
+    found = [
+        row
+        for row in provider.credentials
+        if name is None or row.id == given or name in (row.name, row.last_four, row.fingerprint)
+    ]
+    return _only(found, name or "that", "key", lambda row: f"{row.name} ({row.id})")
+
+
 async def find_token(session: Session, name: str) -> TokenOut:
     """A token in force by its prefix, name or id."""
     given = as_uuid(name)
@@ -253,6 +277,8 @@ def _only(found: Sequence[M], name: str, kind: str, tell: Callable[[M], str]) ->
 
 _GROUP = {
     "budget": "budget",
+    "provider": "provider",
+    "key": "provider",
     "task": "task",
     "project": "project",
     "repository": "repo",

@@ -11,6 +11,7 @@ from agentvine.client.identity import AuthApi, TokensApi, UsersApi
 from agentvine.client.limits import LimitsApi
 from agentvine.client.modifications import ModificationsApi
 from agentvine.client.projects import ProjectsApi, RepositoriesApi
+from agentvine.client.providers import ModelsApi, ProvidersApi
 from agentvine.client.queue import QueueApi
 from agentvine.client.tasks import TasksApi
 from agentvine.client.transport import RetryPolicy, Transport, get_root
@@ -64,6 +65,8 @@ class Client:
         self.modifications = ModificationsApi(self._transport)
         self.budgets = BudgetsApi(self._transport)
         self.usage = UsageApi(self._transport)
+        self.providers = ProvidersApi(self._transport)
+        self.models = ModelsApi(self._transport)
 
     @property
     def base_url(self) -> str:

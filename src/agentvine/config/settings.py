@@ -122,6 +122,50 @@ class WorkerSettings(BaseModel):
     """What set-up commands have made, kept to be copied into later work trees; 0 keeps nothing."""
 
 
+class ProviderSettings(BaseModel):
+    """Providers of models: keys that the server is started with, and which addresses it calls.
+
+    A key is also taken from the variable that its provider's own tools read.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    anthropic_api_key: SecretStr = SecretStr("")
+    """Makes the provider ``anthropic-env``; ``ANTHROPIC_API_KEY`` when not set."""
+    anthropic_base_url: str = ""
+    """Where it is used; ``ANTHROPIC_BASE_URL`` when not set."""
+    openai_api_key: SecretStr = SecretStr("")
+    """Makes the provider ``openai-env``; ``OPENAI_API_KEY`` when not set."""
+    openai_base_url: str = ""
+    """Where it is used, with ``/v1``; ``OPENAI_BASE_URL`` when not set."""
+    gemini_api_key: SecretStr = SecretStr("")
+    """Makes the provider ``gemini-env``; ``GEMINI_API_KEY`` when not set."""
+    gemini_base_url: str = ""
+    """Where it is used; ``GOOGLE_GEMINI_BASE_URL`` when not set."""
+    allow_private: bool = False
+    """Whether owners of projects may name providers in private networks; admins always may."""
+
+    def given_keys(self) -> list[tuple[str, str, SecretStr]]:
+        """Kind, address (empty: the usual one) and key of each that is given."""
+        found = [
+            ("anthropic", self.anthropic_base_url, self.anthropic_api_key),
+            ("openai", self.openai_base_url, self.openai_api_key),
+            ("gemini", self.gemini_base_url, self.gemini_api_key),
+        ]
+        return [entry for entry in found if entry[2].get_secret_value().strip()]
+
+
+PLAIN_PROVIDER_VARIABLES = {
+    "anthropic_api_key": "ANTHROPIC_API_KEY",
+    "anthropic_base_url": "ANTHROPIC_BASE_URL",
+    "openai_api_key": "OPENAI_API_KEY",
+    "openai_base_url": "OPENAI_BASE_URL",
+    "gemini_api_key": "GEMINI_API_KEY",
+    "gemini_base_url": "GOOGLE_GEMINI_BASE_URL",
+}
+"""What the providers' own tools read, for what is not set under our names."""
+
+
 class Settings(BaseSettings):
     """Everything the environment can say."""
 
@@ -165,6 +209,8 @@ class Settings(BaseSettings):
     """Numbers of the work queue."""
     worker: WorkerSettings = WorkerSettings()
     """What all runs of a worker are held to."""
+    providers: ProviderSettings = ProviderSettings()
+    """Providers of models."""
     time_zone: str = "UTC"
     """Whose midnight ends the days, weeks and months of budgets, like Europe/Berlin."""
 
@@ -216,6 +262,8 @@ def load_settings(**overrides: Any) -> Settings:
         given["database_url"] = os.environ.get("DATABASE_URL", "")
     if not given.get("data_dir") and not os.environ.get("AGENTVINE_DATA_DIR"):
         given["data_dir"] = Path(platformdirs.user_data_dir("agentvine", appauthor=False))
+    if "providers" not in given:
+        given["providers"] = _plain_provider_variables()
     try:
         settings = Settings(**given)
     except ValidationError as error:
@@ -293,6 +341,14 @@ def normalise_database_url(url: str) -> str:
     if base == "sqlite":
         return f"sqlite+aiosqlite://{rest}"
     return url
+
+
+def _plain_provider_variables() -> dict[str, str]:
+    return {
+        field: os.environ[variable]
+        for field, variable in PLAIN_PROVIDER_VARIABLES.items()
+        if os.environ.get(variable) and f"AGENTVINE_PROVIDERS__{field.upper()}" not in os.environ
+    }
 
 
 def _with_paths(settings: Settings) -> Settings:

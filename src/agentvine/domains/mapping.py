@@ -9,6 +9,7 @@ from agentvine.db.sqlite_checks import hold_sqlite_to_types
 from agentvine.domains.agents import models as agents
 from agentvine.domains.conversations import models as conversations
 from agentvine.domains.executions import models as executions
+from agentvine.domains.gateway import models as gateway
 from agentvine.domains.github import models as github
 from agentvine.domains.identity import models as identity
 from agentvine.domains.knowledge import models as knowledge
@@ -37,6 +38,7 @@ SLICES = (
     executions,
     usage,
     modifications,
+    gateway,
     studio,
 )
 """The modules that hold tables, lowest slice first."""

@@ -394,6 +394,23 @@ class BudgetAction(StrEnum):
     BLOCK = "block"
 
 
+class ProviderKind(StrEnum):
+    """Whose language a provider of models speaks."""
+
+    ANTHROPIC = "anthropic"
+    OPENAI = "openai"
+    OPENAI_COMPATIBLE = "openai_compatible"
+    GEMINI = "gemini"
+
+
+class ModelWire(StrEnum):
+    """The language in which a model is asked; nothing is translated from one into another."""
+
+    ANTHROPIC = "anthropic"
+    OPENAI = "openai"
+    GEMINI = "gemini"
+
+
 class AgentType(StrEnum):
     """The roles of a team."""
 

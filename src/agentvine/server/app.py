@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI, Response
 from agentvine import __version__
 from agentvine.config.settings import Settings
 from agentvine.domains.executions import api as executions
+from agentvine.domains.gateway import api as gateway
 from agentvine.domains.identity import api as identity
 from agentvine.domains.modifications import api as modifications
 from agentvine.domains.projects import api as projects
@@ -27,7 +28,7 @@ from agentvine.server.readiness import NotReady, Readiness
 
 API_PREFIX = "/api/v1"
 
-_SLICES = (identity, projects, tasks, work, workers, executions, modifications, usage)
+_SLICES = (identity, projects, tasks, work, workers, executions, modifications, usage, gateway)
 
 _DESCRIPTION = """A control plane for teams of coding agents.
 

@@ -12,6 +12,9 @@ from agentvine.db.session import Database
 from agentvine.domains.executions.importing import BundleImporter
 from agentvine.domains.executions.jobs import ImportChore
 from agentvine.domains.executions.service import BUNDLES
+from agentvine.domains.gateway.environment import adopt_environment
+from agentvine.domains.gateway.probing import ProviderProbe
+from agentvine.domains.gateway.vault import KeyVault
 from agentvine.domains.identity import service as identity
 from agentvine.domains.identity.jobs import TidyingChore
 from agentvine.domains.identity.last_use import LastUses
@@ -71,11 +74,14 @@ async def running(
     )
     try:
         first_admin = await _ensure_first_admin(database, settings)
+        vault = KeyVault.of(settings.secret_key, settings.providers)
+        async with database.transaction(_STARTUP) as tx:
+            await adopt_environment(tx, vault)
         queue = QueueChores(database, settings.queue)
         # Nobody could renew a lease while no server ran: everybody gets one more.
         extended = await queue.grant_amnesty()
         log.info("server.leases_extended", count=extended)
-        async with _serving(settings, database, queue) as (http, supervisor):
+        async with _serving(settings, database, queue, vault) as (http, supervisor):
             yield Running(http, supervisor, first_admin)
     finally:
         await database.close()
@@ -83,7 +89,7 @@ async def running(
 
 @asynccontextmanager
 async def _serving(
-    settings: Settings, database: Database, queue: QueueChores
+    settings: Settings, database: Database, queue: QueueChores, vault: KeyVault
 ) -> AsyncGenerator[tuple[HttpState, Supervisor], None]:
     effects = build_effects(settings, database)
     shortcuts = Shortcuts(database, settings.queue, PLAIN)
@@ -128,6 +134,7 @@ async def _serving(
             Supervisor: supervisor,
             LastUses: uses,
             Readiness: Readiness(database),
+            ProviderProbe: ProviderProbe(database, vault, database.clock),
         },
     )
     supervisor.start()

@@ -5,7 +5,16 @@ from collections.abc import Iterable
 from agentvine.domains.identity.errors import ScopeTooWide, ScopeUnknown
 from agentvine.kit.actor import UserActor
 
-_AREAS = ("projects", "tasks", "queue", "workers", "executions", "modifications", "budgets")
+_AREAS = (
+    "projects",
+    "tasks",
+    "queue",
+    "workers",
+    "executions",
+    "modifications",
+    "budgets",
+    "models",
+)
 
 SCOPES: frozenset[str] = frozenset(
     {f"{area}:{verb}" for area in _AREAS for verb in ("read", "write")}
