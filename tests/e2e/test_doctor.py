@@ -2,6 +2,7 @@
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -29,11 +30,11 @@ def test_what_a_killed_team_left_is_named_ended_and_kept(
         )
         wait_until(begun.exists, "the command to run", seconds=90)
         # First the workers, which would end their programs, then who would start others.
-        family = psutil.Process(process.pid).children(recursive=True)
         psutil.Process(process.pid).suspend()
-        for worker in family:
-            if "worker" in worker.cmdline():
-                worker.kill()
+        for worker in psutil.Process(process.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # one of its short commands
+                if "worker" in worker.cmdline():
+                    worker.kill()
         process.kill()
         process.wait()
 

@@ -1,4 +1,5 @@
 import asyncio
+import random
 import time
 from pathlib import Path
 
@@ -87,3 +88,21 @@ async def test_a_missing_command_is_named(tmp_path: Path) -> None:
 async def test_a_command_is_not_run_inside_a_transaction(tmp_path: Path) -> None:
     with transaction_mark("a transaction"), pytest.raises(WaitingInsideTransaction):
         await capture(["true"], cwd=tmp_path, environment=ENVIRONMENT)
+
+
+async def test_a_cancellation_at_the_very_end_is_not_forgotten(tmp_path: Path) -> None:
+    usual, forgotten, heard = 0.002, 0, 0
+    for _ in range(200):
+        began = time.monotonic()
+        task = asyncio.create_task(capture(["true"], cwd=tmp_path, environment=ENVIRONMENT))
+        asyncio.get_running_loop().call_later(usual * random.uniform(0.7, 1.0), task.cancel)
+        try:
+            await task
+        except asyncio.CancelledError:
+            heard += 1
+            usual *= 1.03  # nearer to the end
+        else:
+            forgotten += task.cancelling()
+            usual = (usual + time.monotonic() - began) / 2
+    assert forgotten == 0
+    assert heard

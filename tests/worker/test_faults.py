@@ -355,7 +355,8 @@ async def test_the_server_can_ask_a_worker_to_drain(server: WireServer, start_wo
     async with start_worker() as worker:
         await server.until(lambda: server.calls["heartbeat"] > 0)
         server.is_draining = True
-        await asyncio.wait_for(worker._draining.wait(), 15)
+        async with asyncio.timeout(15):
+            await worker._draining.wait()
 
 
 async def test_an_idle_worker_drains_at_once_although_it_waits_for_an_answer(

@@ -92,7 +92,8 @@ class LineWriter:
         loop = asyncio.get_running_loop()
         while not self._closing.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), self._quiet_seconds / 2)
+                async with asyncio.timeout(self._quiet_seconds / 2):
+                    await self._closing.wait()
             for state in self._sources.values():
                 async with state.lock:
                     if loop.time() - state.fed_at >= self._quiet_seconds:

@@ -156,7 +156,8 @@ class _Member:
             pause = _FIRST_PAUSE_SECONDS if lived > _HEALTHY_SECONDS else pause
             log.warning("worker.died", worker=self.name, exit_code=exit_code, again_in=pause)
             try:
-                await asyncio.wait_for(self._drained.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._drained.wait()
             except TimeoutError:
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 

@@ -313,7 +313,8 @@ class Worker:
 
     async def _drain_timeout(self) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), self._config.drain_timeout_seconds)
+            async with asyncio.timeout(self._config.drain_timeout_seconds):
+                await self._stopping.wait()
 
     async def _stop_runs(self) -> None:
         for run in self._runs.values():
@@ -366,7 +367,8 @@ class Worker:
             code = error.code if isinstance(error, AppError) else type(error).__name__
             log.warning(event, code=code, problem=str(error))
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._draining.wait(), pause)
+            async with asyncio.timeout(pause):
+                await self._draining.wait()
 
 
 def _put_release(folder: RunFolder) -> None:

@@ -134,7 +134,8 @@ class Heartbeat:
                 wake.clear()
                 pause = await self._beat_once(client)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(wake.wait(), pause)
+                    async with asyncio.timeout(pause):
+                        await wake.wait()
 
     def _connect(self, timeout_seconds: float) -> Client:
         return Client(

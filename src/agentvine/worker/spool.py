@@ -129,7 +129,8 @@ class LogSpool:
             await self._wants_flush.wait()
             # A moment for more lines to come along, unless they are many already.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._is_urgent.wait(), BATCH_SECONDS)
+                async with asyncio.timeout(BATCH_SECONDS):
+                    await self._is_urgent.wait()
             await self._flush()
             if self._is_closing and not self._waiting:
                 self.is_closed = True

@@ -69,7 +69,8 @@ async def capture(
             has_timed_out = not done
             child.signal_group(signal.SIGKILL)
             with suppress(TimeoutError):
-                await asyncio.wait_for(pumps, _PIPE_WAIT_SECONDS)
+                async with asyncio.timeout(_PIPE_WAIT_SECONDS):
+                    await pumps
         finally:
             pumps.cancel()
             await asyncio.gather(pumps, return_exceptions=True)

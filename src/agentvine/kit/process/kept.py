@@ -49,7 +49,8 @@ class KeptChild(Child):
             ProgramNotStarted: The system refused.
         """
         try:
-            await asyncio.wait_for(asyncio.shield(self._program_started), _START_SECONDS)
+            async with asyncio.timeout(_START_SECONDS):
+                await asyncio.shield(self._program_started)
         except TimeoutError:
             raise ProgramNotStarted(
                 f"{self._name} was not started within {_START_SECONDS:g} s.", program=self._name

@@ -189,7 +189,8 @@ class _Run:
             await self.end()
             # All known holders of the pipes are gone: what is in them is read in no time.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(pumps, self._spec.pipe_wait_seconds)
+                async with asyncio.timeout(self._spec.pipe_wait_seconds):
+                    await pumps
                 self.is_output_complete = True
         finally:
             for task in (stopped, barked, pumps, *aside):

@@ -105,7 +105,8 @@ class Watch:
             if left <= 0:
                 return watchdog
             try:
-                await asyncio.wait_for(self._changed.wait(), left)
+                async with asyncio.timeout(left):
+                    await self._changed.wait()
             except TimeoutError:
                 continue
 

@@ -105,7 +105,8 @@ class EgressProxy:
                 await writer.wait_closed()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _HEAD_SECONDS)
+        async with asyncio.timeout(_HEAD_SECONDS):
+            head = await reader.readuntil(b"\r\n\r\n")
         lines = head.decode("latin-1").split("\r\n")
         method, _, rest = lines[0].partition(" ")
         target = rest.partition(" ")[0]
@@ -124,7 +125,8 @@ class EgressProxy:
         writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         await writer.drain()
         # Nothing goes out before the connection itself has named the same host.
-        hello = await asyncio.wait_for(_read_hello(reader, host), _HEAD_SECONDS)
+        async with asyncio.timeout(_HEAD_SECONDS):
+            hello = await _read_hello(reader, host)
         upstream = await self._open(host, port)
         upstream[1].write(hello)
         await _relay_both(reader, writer, *upstream)
@@ -182,9 +184,8 @@ class EgressProxy:
             # Who writes a name down knows where it leads; a whole domain may lead anywhere.
             if not inner.is_global and not self.allowed.is_named(host):
                 raise Refused(f"{host} leads into the private network")
-        return await asyncio.wait_for(
-            asyncio.open_connection(str(found[0][4][0]), port), _CONNECT_SECONDS
-        )
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            return await asyncio.open_connection(str(found[0][4][0]), port)
 
     def _note(self, problem: str) -> None:
         log.info("egress.refused", problem=problem)
