@@ -5,9 +5,12 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+import psutil
 
 from agentvine.kit.process import (
     ProcessExit,
@@ -87,6 +90,9 @@ def stranger(
             stdout=None if stdout is None else stack.enter_context(stdout.open("wb")),
         )
         try:
+            # For a moment after its start a program has no environment that others can read.
+            while process.poll() is None and not psutil.Process(process.pid).environ():
+                time.sleep(0.001)
             yield process
         finally:
             process.kill()
