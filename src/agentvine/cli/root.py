@@ -45,6 +45,11 @@ COMMANDS: dict[str, Lazy] = {
         "agentvine.server.db_commands:db", "The database: make, upgrade, check.", asks_server=False
     ),
     "openapi": Lazy(f"{_GROUPS}.server:openapi", "Print the API's description.", asks_server=False),
+    "scripted-model": Lazy(
+        f"{_GROUPS}.models:scripted_model",
+        "Serve a model that follows a script.",
+        asks_server=False,
+    ),
     "doctor": Lazy(
         f"{_GROUPS}.doctor:doctor", "Look for what is wrong here, and what was left behind."
     ),

@@ -1,0 +1,1 @@
+"""Language models, behind one door; and scripted ones, which need no provider."""
