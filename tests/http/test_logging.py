@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 import structlog
 
+from agentvine.kit.ids import new_id
 from agentvine.kit.logs import configure_logging
 from agentvine.protocol.enums import UserRole
 from tests.support.api import Api
 from tests.support.builders.identity import unique
+from tests.support.space import make_space
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -73,6 +75,16 @@ async def test_who_only_looks_is_told_at_debug_and_all_else_at_info(
         ("info", "POST", 201),
     ]
     assert all(line["request_id"] and line["milliseconds"] >= 0 for line in written.served())
+
+
+@pytest.mark.parametrize("written", ["json"], indirect=True)
+async def test_a_beat_is_told_at_debug_unless_it_fails(shared_api: Api, written: Written):
+    worker = await (await make_space(shared_api)).worker()
+    await worker.beat()
+    worker.session_id = str(new_id())
+    await worker.caller.refused("POST", "/queue/heartbeat", 409, json=worker.who)
+    told = [line for line in written.served() if line["path"].endswith("/heartbeat")]
+    assert [(line["level"], line["status"]) for line in told] == [("debug", 200), ("info", 409)]
 
 
 async def test_no_secret_in_any_part_of_a_request_is_written(shared_api: Api, written: Written):

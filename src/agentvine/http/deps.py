@@ -7,6 +7,7 @@ to the client. Finding the caller is a short read of its own, never inside the w
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Query
@@ -58,13 +59,17 @@ async def current_actor(
     Raises:
         Unauthenticated: There is no valid token.
     """
+    return await state.authenticator.authenticate(_token_in(authorization))
+
+
+def _token_in(authorization: str | None) -> str:
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise Unauthenticated(
             "Send a token in the header `Authorization: Bearer <token>`; "
             "`agentvine login` makes one."
         )
-    return await state.authenticator.authenticate(token.strip())
+    return token.strip()
 
 
 CurrentActor = Annotated[Actor, Depends(current_actor)]
@@ -99,6 +104,29 @@ async def _require_worker(actor: CurrentActor) -> WorkerActor:
     return actor
 
 
+@dataclass(frozen=True, slots=True)
+class ClaimedWorker:
+    """Somebody who says to be a worker: for a statement that looks at the token itself."""
+
+    token: str
+    _state: HttpState
+
+    async def prove(self) -> WorkerActor:
+        """The worker it is.
+
+        Raises:
+            Unauthenticated: The token is not good.
+            ScopeMissing: It is not a worker's.
+        """
+        return await _require_worker(await self._state.authenticator.authenticate(self.token))
+
+
+async def _claimed_worker(
+    state: State, authorization: Annotated[str | None, Header(include_in_schema=False)] = None
+) -> ClaimedWorker:
+    return ClaimedWorker(_token_in(authorization), state)
+
+
 async def public() -> None:
     """Says on purpose that anybody may call this route."""
 
@@ -109,6 +137,8 @@ def _declare(gate: Callable[..., Any], permission: str) -> Callable[..., Any]:
 
 
 Worker = Annotated[WorkerActor, Depends(_declare(_require_worker, WORK_SCOPE))]
+UnprovenWorker = Annotated[ClaimedWorker, Depends(_declare(_claimed_worker, WORK_SCOPE))]
+"""The route itself must refuse whoever is none."""
 Public = Depends(_declare(public, PUBLIC))
 AnyUser = Annotated[UserActor, Depends(require(SELF_SCOPE))]
 

@@ -5,6 +5,7 @@ The same stories as in ``attempts``, told in SQL: a test compares every row that
 
 from agentvine.domains.executions import shortcuts as executions
 from agentvine.domains.tasks import shortcuts as tasks
+from agentvine.domains.work.beats import beat_statement
 from agentvine.domains.work.shortcuts import Plain
 from agentvine.reactions.attempts import CHANGED_NOTHING
 
@@ -15,3 +16,5 @@ PLAIN = Plain.with_parts(
     task_guard=tasks.CAN_FINISH,
     reason=CHANGED_NOTHING,
 )
+
+BEAT = beat_statement(executions.ADVANCES)

@@ -14,6 +14,7 @@ from agentvine.kit.actor import SystemActor
 from agentvine.kit.clock import SystemClock
 from agentvine.kit.lifeline import stop_without_parent
 from agentvine.server.app import create_app
+from agentvine.server.loop import run_server
 from agentvine.server.migrations import migration_runner
 from agentvine.server.run import Serving, serve
 from agentvine.server.speech import is_json_wanted, tell_first_login
@@ -36,7 +37,7 @@ def serve_alone(*, host: str, port: int, migrate: bool, parent: int | None) -> N
         tell_first_login(first)
 
     with stop_without_parent(parent):
-        asyncio.run(serve(load_settings(), host=host, port=port, ready=tell, migrate=migrate))
+        run_server(serve(load_settings(), host=host, port=port, ready=tell, migrate=migrate))
 
 
 def reset_password(*, username: str) -> None:

@@ -26,6 +26,7 @@ from agentvine.domains.modifications.service import CHANNEL as MODIFICATIONS
 from agentvine.domains.projects.inspection import RepositoryInspector
 from agentvine.domains.tasks.jobs import TaskChores
 from agentvine.domains.usage.jobs import UsageChores
+from agentvine.domains.work.beats import Beats
 from agentvine.domains.work.jobs import QueueChores
 from agentvine.domains.work.limits import LINES
 from agentvine.domains.work.line_jobs import LimitChores
@@ -38,7 +39,7 @@ from agentvine.http.state import HttpState
 from agentvine.kit.actor import SystemActor
 from agentvine.kit.clock import Clock, SystemClock
 from agentvine.reactions.routing import build_reactions
-from agentvine.reactions.shortcuts import PLAIN
+from agentvine.reactions.shortcuts import BEAT, PLAIN
 from agentvine.server.background import Chore, Supervisor
 from agentvine.server.effects import build_effects
 from agentvine.server.readiness import Readiness
@@ -130,6 +131,7 @@ async def _serving(
             ChangeApplier: effects.applier,
             WaitingRoom: room,
             Reports: Reports(database, settings.queue, shortcuts),
+            Beats: Beats(database, settings.queue, BEAT, uses),
             Listener: Listener(database),
             Supervisor: supervisor,
             LastUses: uses,

@@ -25,6 +25,7 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 _USUAL_BYTES = 8 * 1024 * 1024
 _MAX_DIGITS = 18
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_BEAT = "/queue/heartbeat"
 _FIRST_ERROR = 400
 _CLIENT_LEFT = 499
 """For the log only: nobody is there to read a status."""
@@ -67,9 +68,10 @@ class RequestContext:
         try:
             await self._answer(scope, headers, exchange)
         finally:
-            # Who only looks is of interest when it fails; all else would drown in pages' refreshes.
-            only_looked = scope["method"] in _SAFE and exchange.status < _FIRST_ERROR
-            report = log.debug if only_looked else log.info
+            # Who only looks, or beats, is of interest when it fails; all else would drown in pages'
+            # refreshes, and in fifty beats a second of a thousand workers.
+            is_routine = scope["method"] in _SAFE or scope["path"].endswith(_BEAT)
+            report = log.debug if is_routine and exchange.status < _FIRST_ERROR else log.info
             report(
                 "request.served",
                 method=scope["method"],

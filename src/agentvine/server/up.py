@@ -22,6 +22,7 @@ from agentvine.kit.errors import Conflict
 from agentvine.kit.lifeline import stop_without_parent
 from agentvine.protocol.enums import CapabilityLevel, TaskType
 from agentvine.server.local_tokens import issue_local_tokens, revoke_local_tokens
+from agentvine.server.loop import run_server
 from agentvine.server.run import Serving, serve
 from agentvine.server.speech import is_json_wanted, tell_first_login
 from agentvine.server.team import TeamPlan, WorkerTeam
@@ -58,7 +59,7 @@ def up(
     )
     life = Up(settings, plan, as_json=is_json_wanted(), is_temporary=parent is not None)
     with stop_without_parent(parent):
-        asyncio.run(life.live(host, port))
+        run_server(life.live(host, port))
 
 
 def _quieter(settings: Settings) -> Settings:

@@ -6,7 +6,7 @@ once more as a plan that is made for all values: after some executions a server 
 """
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import event, insert, text
+from sqlalchemy import Row, event, insert, text
 
 from agentvine.config.settings import QueueSettings
 from agentvine.db.base import table_of
@@ -25,7 +25,8 @@ from agentvine.domains.tasks.enums import TaskStatus
 from agentvine.domains.work import claiming, lines, settling, store
 from agentvine.domains.work.enums import OrderStatus
 from agentvine.domains.work.limits import LimitBook
-from agentvine.domains.work.shortcuts import Statement, values_of
+from agentvine.domains.work.shortcuts import values_of
+from agentvine.domains.work.statements import Statement
 from agentvine.kit.clock import SystemClock
 from agentvine.kit.ids import new_id
 from agentvine.kit.pagination import Cursor, PageRequest
@@ -41,7 +42,7 @@ from agentvine.protocol.queue import (
     ReleaseIn,
 )
 from agentvine.reactions.routing import build_reactions
-from agentvine.reactions.shortcuts import PLAIN
+from agentvine.reactions.shortcuts import BEAT, PLAIN
 from tests.support.builders.work import SETTINGS, Crew, Hand, log_batch, make_crew
 from tests.support.history import copy_attempts, copy_orders
 from tests.support.per_file import own_database
@@ -53,7 +54,7 @@ MANY_LINES = 20_000
 FEW_ROWS = 60
 """What a statement may look at to find its one row, or its dozen."""
 TABLES = ("work_orders", "tasks", "executions", "execution_logs", "worker_assignments")
-PARTIAL = ("idx_work_orders_ready", "idx_work_orders_lease", "idx_work_orders_held")
+PARTIAL = ("idx_work_orders_ready", "idx_work_orders_held")
 """Indexes without the history: to walk one of these is to look at what is going on now."""
 
 Work = Callable[["Busy", Transaction], Awaitable[object]]
@@ -175,15 +176,27 @@ async def renewal(busy: Busy, tx: Transaction) -> object:
     return await store.renew(tx, busy.worker.worker_id, claims, lease_seconds=60)
 
 
-async def beat(busy: Busy, tx: Transaction) -> object:
-    held = [
-        Held(order_id=order.order_id, fence=order.fence, phase=ExecutionPhase.TESTING)
-        for order in busy.held
-    ]
-    message = HeartbeatIn(
+def beat_message(busy: Busy, phase: ExecutionPhase) -> HeartbeatIn:
+    held = [Held(order_id=order.order_id, fence=order.fence, phase=phase) for order in busy.held]
+    return HeartbeatIn(
         worker_id=busy.worker.worker_id, session_id=busy.worker.session_id, held=held
     )
+
+
+async def beat(busy: Busy, tx: Transaction) -> object:
+    message = beat_message(busy, ExecutionPhase.TESTING)
     return await claiming.renew_leases(tx, busy.worker.actor, message, SETTINGS)
+
+
+async def beat_at_once(busy: Busy, tx: Transaction) -> object:
+    if not tx.dialect.supports_direct:
+        return await beat(busy, tx)
+    values = busy.crew.beats.values(
+        busy.crew.credentials_of(busy.worker.actor), beat_message(busy, ExecutionPhase.STARTING)
+    )
+    rows = await send(tx, BEAT, values, count=HELD)
+    assert not any(row.is_special for row in rows)
+    return rows
 
 
 async def settlement(busy: Busy, tx: Transaction) -> object:
@@ -242,7 +255,9 @@ async def claim_at_once(busy: Busy, tx: Transaction) -> object:
     if not tx.dialect.supports_direct:
         return await whole_claim(busy, tx)
     values = busy.crew.shortcuts.claim_values(busy.worker.actor, claim_message(busy), busy.wanted())
-    return await send(tx, PLAIN.claim, values | {"newest_set": 0})
+    rows = await send(tx, PLAIN.claim, values | {"newest_set": 0})
+    assert all(row.id is not None for row in rows)
+    return rows
 
 
 async def completions_at_once(busy: Busy, tx: Transaction) -> object:
@@ -260,12 +275,13 @@ def completion_values(busy: Busy) -> list[Mapping[str, object]]:
     return [each for each in map(values_of, messages) if each is not None]
 
 
-async def send(tx: Transaction, statement: Statement, values: dict[str, Any]) -> object:
+async def send(
+    tx: Transaction, statement: Statement, values: dict[str, Any], *, count: int = 3
+) -> Sequence[Row[Any]]:
     connection = await tx.connection()
     result = await connection.exec_driver_sql(statement.sql, tuple(statement.arguments(values)))
     rows = result.all()
-    assert len(rows) == 3, rows
-    assert rows[0].id is not None
+    assert len(rows) == count, rows
     return rows
 
 
@@ -274,6 +290,7 @@ async def send(tx: Transaction, statement: Statement, values: dict[str, Any]) ->
     [
         claim_at_once,
         completions_at_once,
+        beat_at_once,
         whole_claim,
         repeated_claim,
         renewal,
@@ -300,14 +317,18 @@ async def test_statements_use_the_indexes_where_nothing_has_happened_yet(crew_da
     shortcuts, actor = busy.crew.shortcuts, busy.worker.actor
     claims = shortcuts.claim_values(actor, claim_message(busy), busy.wanted()) | {"newest_set": 0}
     completions = shortcuts.complete_values(actor, completion_values(busy))
-    for statement, values in ((PLAIN.claim, claims), (PLAIN.complete, completions)):
+    beats = busy.crew.beats.values(
+        busy.crew.credentials_of(actor), beat_message(busy, ExecutionPhase.STARTING)
+    )
+    pairs = ((PLAIN.claim, claims), (PLAIN.complete, completions), (BEAT, beats))
+    for statement, values in pairs:
         found = await crew_database.direct.fetch(
             f"EXPLAIN {statement.sql}", *statement.arguments(values)
         )
         plan = "\n".join(str(row["QUERY PLAN"]) for row in found)
         for table in TABLES:
             assert f"Seq Scan on {table}" not in plan, plan
-        for index in ("idx_work_orders_worker", "idx_executions_status"):
+        for index in ("idx_work_orders_worker", "idx_executions_status", "idx_workers_token"):
             assert index not in plan, plan
 
 

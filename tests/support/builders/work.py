@@ -11,14 +11,19 @@ from sqlalchemy import insert, inspect, select, update
 
 from agentvine.config.settings import QueueSettings
 from agentvine.db.base import table_of
-from agentvine.db.session import Database
+from agentvine.db.session import Database, Transaction
 from agentvine.domains.executions import log_store
 from agentvine.domains.executions.models import Execution
+from agentvine.domains.identity.enums import TokenKind
+from agentvine.domains.identity.last_use import LastUses
+from agentvine.domains.identity.models import ApiToken
+from agentvine.domains.identity.tokens import Credentials
 from agentvine.domains.projects.models import Project
 from agentvine.domains.tasks import queries as tasks
 from agentvine.domains.tasks import service as task_service
 from agentvine.domains.tasks.models import Task
 from agentvine.domains.work import claiming, settling
+from agentvine.domains.work.beats import Beats
 from agentvine.domains.work.models import WorkOrder
 from agentvine.domains.work.shortcuts import Shortcuts
 from agentvine.domains.workers import service as worker_service
@@ -40,7 +45,7 @@ from agentvine.protocol.queue import (
 )
 from agentvine.protocol.tasks import TaskEditIn, TaskRun
 from agentvine.protocol.workers import WorkerRegisterIn
-from agentvine.reactions.shortcuts import PLAIN
+from agentvine.reactions.shortcuts import BEAT, PLAIN
 from tests.support.builders.identity import unique
 from tests.support.builders.projects import Ground, make_ground
 from tests.support.builders.tasks import make_task
@@ -50,7 +55,7 @@ SETTINGS = QueueSettings(retry_base_seconds=0, retry_jitter=0)
 
 
 def new_token() -> WorkerActor:
-    """A worker's token, as commands see it; it needs no row."""
+    """A worker's token, as commands see it; with the first worker it gets a row."""
     return WorkerActor(token_id=new_id(), token_name=unique("token"))
 
 
@@ -65,9 +70,13 @@ class Crew:
     takes_shortcuts: bool = True
     """Whether claims and completions first try the statements that do it all at once."""
     shortcuts: Shortcuts = field(init=False)
+    beats: Beats = field(init=False)
+    tokens: dict[uuid.UUID, str] = field(default_factory=dict[uuid.UUID, str])
+    """The texts of the tokens that have rows, by their ids."""
 
     def __post_init__(self) -> None:
         self.shortcuts = Shortcuts(self.database, self.settings, PLAIN)
+        self.beats = Beats(self.database, self.settings, BEAT, LastUses(self.database))
 
     @property
     def database(self) -> Database:
@@ -124,6 +133,26 @@ class Crew:
         hand = Hand(self, new_token(), name or unique("worker"), registration)
         await hand.register()
         return hand
+
+    def credentials_of(self, actor: WorkerActor) -> Credentials:
+        """What a worker shows of its token; nobody knows that of an actor without a row."""
+        return Credentials.of(self.tokens.get(actor.token_id, "avw_unknown_token"))
+
+    def add_token(self, tx: Transaction, actor: WorkerActor) -> None:
+        """Give an actor's token its row."""
+        prefix = f"avw_{random_token(6)}".replace("_", "x").replace("x", "_", 1)
+        text = self.tokens[actor.token_id] = f"{prefix}_{random_token()}"
+        shown = Credentials.of(text)
+        tx.add(
+            ApiToken(
+                id=actor.token_id,
+                kind=TokenKind.WORKER,
+                name=actor.token_name,
+                prefix=shown.prefix,
+                token_hash=shown.token_hash,
+                scopes=[],
+            )
+        )
 
     async def order(self, order_id: uuid.UUID) -> WorkOrder:
         """An order as it is now."""
@@ -196,6 +225,8 @@ class Hand:
             name=self.name, session_id=self.session_id, held=list(held), **wanted
         )
         async with self.crew.database.transaction(self.actor) as tx:
+            if self.actor.token_id not in self.crew.tokens:
+                self.crew.add_token(tx, self.actor)
             worker = await worker_service.register_worker(tx, self.actor, message)
             freed = await claiming.take_back_from_earlier_process(
                 tx,
@@ -242,9 +273,12 @@ class Hand:
         """One beat for some claims; what the server says of each."""
         held = [Held(order_id=order.order_id, fence=order.fence, phase=phase) for order in orders]
         message = HeartbeatIn(worker_id=self.worker_id, session_id=self.session_id, held=held)
-        async with self.crew.database.transaction(self.actor) as tx:
-            leases, _ = await claiming.renew_leases(tx, self.actor, message, self.crew.settings)
-        return [lease.state for lease in leases]
+        answer = None
+        if self.crew.takes_shortcuts:
+            shown = self.crew.credentials_of(self.actor)
+            answer = await self.crew.beats.take_plain(shown, message)
+        answer = answer or await self.crew.beats.take(self.actor, message)
+        return [lease.state for lease in answer.leases]
 
     async def complete(self, order: ClaimedOrder, **report: Any) -> OrderOutcome:
         message = CompleteIn(

@@ -28,6 +28,14 @@ BEGUN = {
 RUNS = "(SELECT e.status = 'running' FROM executions e WHERE e.id = o.execution_id)"
 """Whether the execution of an order ``o`` can end; found by its id, not among all that run."""
 
+ADVANCES = """
+    coalesce((
+        SELECT e.status = 'running' AND e.phase <> asked.phase FROM executions e
+        WHERE e.id = o.execution_id
+    ), false)
+"""
+"""Whether what a worker does in an order ``o`` is news: ``service.is_news``."""
+
 ENDED = {
     "executions_ended": """
         UPDATE executions e SET status = 'completed', phase = 'finished', failure_class = NULL,

@@ -3,6 +3,7 @@
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Self
 
 from sqlalchemy import select
 
@@ -137,6 +138,20 @@ async def revoke_token(tx: Transaction, token: ApiToken) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a token is found by, and told apart by."""
+
+    prefix: str
+    token_hash: str
+
+    @classmethod
+    def of(cls, token: str) -> Self:
+        """The credentials in a token's text, whatever it is."""
+        prefix = token[: token.find("_", 4)] if token.count("_") >= 2 else ""
+        return cls(prefix, hash_token(token))
+
+
+@dataclass(frozen=True, slots=True)
 class TokenAuthenticator:
     """Finds the actor behind a bearer token, in a short read of its own."""
 
@@ -149,19 +164,19 @@ class TokenAuthenticator:
         Raises:
             TokenInvalid: Unknown, expired, revoked, or its user is gone; all told alike.
         """
-        prefix = token[: token.find("_", 4)] if token.count("_") >= 2 else ""
+        shown = Credentials.of(token)
         async with self.database.read() as read:
             found = (
                 await read.execute(
                     select(ApiToken, User)
                     .outerjoin(User, User.id == ApiToken.user_id)
-                    .where(ApiToken.prefix == prefix)
+                    .where(ApiToken.prefix == shown.prefix)
                 )
             ).one_or_none()
         now = self.database.clock.now()
         row, user = found if found is not None else (None, None)
         # The comparison runs for unknown prefixes too, so that time tells nothing.
-        is_same = equal(row.token_hash if row else _DUMMY_HASH, hash_token(token))
+        is_same = equal(row.token_hash if row else _DUMMY_HASH, shown.token_hash)
         if row is None or not is_same or row.revoked_at is not None:
             raise TokenInvalid("Sign in again with `agentvine login`, or use another token.")
         if row.expires_at is not None and row.expires_at <= now:

@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 
 from agentvine.domains.identity.idempotency import CreateOnce
+from agentvine.domains.identity.tokens import Credentials
 from agentvine.domains.projects import queries as projects
 from agentvine.domains.projects.errors import ProjectNotFound, ProjectReadOnly
 from agentvine.domains.tasks import queries as tasks
@@ -16,6 +17,7 @@ from agentvine.domains.tasks import service as task_service
 from agentvine.domains.tasks.errors import TaskNotFound, TaskNotRunnable
 from agentvine.domains.tasks.schemas import task_out  # lint: allow AV017 (answers with a task)
 from agentvine.domains.work import bulk, claiming, controls, limiting, queries, why
+from agentvine.domains.work.beats import Beats
 from agentvine.domains.work.enums import LimitScope, OrderStatus
 from agentvine.domains.work.errors import (
     ClaimStale,
@@ -33,7 +35,7 @@ from agentvine.domains.work.reports import Reports
 from agentvine.domains.work.waiting import WaitingRoom
 from agentvine.domains.workers import service as worker_service
 from agentvine.domains.workers.errors import WorkerNameTaken, WorkerNotFound, WorkerSuperseded
-from agentvine.http.deps import Paging, Read, State, Tx, Worker, require
+from agentvine.http.deps import Paging, Read, State, Tx, UnprovenWorker, Worker, require
 from agentvine.http.disconnects import until_over
 from agentvine.http.problems import responses
 from agentvine.kit.actor import UserActor
@@ -262,11 +264,11 @@ async def claim(body: ClaimIn, actor: Worker, state: State, request: Request) ->
 
 
 @router.post("/queue/heartbeat", tags=["protocol"], responses=_SESSION)
-async def heartbeat(body: HeartbeatIn, actor: Worker, tx: Tx, state: State) -> HeartbeatOut:
+async def heartbeat(body: HeartbeatIn, caller: UnprovenWorker, state: State) -> HeartbeatOut:
     """One beat for all claims of a worker."""
-    settings = state.settings.queue
-    leases, drain = await claiming.renew_leases(tx, actor, body, settings)
-    return HeartbeatOut(leases=leases, lease_seconds=settings.lease_seconds, drain=drain)
+    beats = state.effect(Beats)
+    answer = await beats.take_plain(Credentials.of(caller.token), body)
+    return answer or await beats.take(await caller.prove(), body)
 
 
 @router.post("/queue/listen", tags=["protocol"], responses=_SESSION)

@@ -115,15 +115,18 @@ class WorkOrder(Base):
             "id",
             where="line_id IS NOT NULL",
         ),
-        partial_index("idx_work_orders_lease", "lease_expires_at", where="status = 'claimed'"),
-        # What a worker holds, without its history. It leads over the index below by its second
-        # column, which says the same as its condition.
+        # What a worker holds, without its history; and all that is held, among which a lease that
+        # has lapsed is found. No index holds the leases: each beat would write to every index of
+        # the table. It leads over the index below by its second column, which says the same as its
+        # condition.
         partial_index("idx_work_orders_held", "worker_id", "status", where="status = 'claimed'"),
         partial_index(
             "idx_work_orders_claim_token", "claim_token", where="claim_token IS NOT NULL"
         ),
         Index("idx_work_orders_worker", "worker_id"),
         Index("idx_work_orders_capability_set", "capability_set_id"),
+        # A beat writes new versions of what is held: they are to fit into the same page.
+        {"postgresql_with": {"fillfactor": "70"}},
     )
 
     id: Mapped[WorkOrderId] = uuid_key()

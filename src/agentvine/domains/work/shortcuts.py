@@ -12,7 +12,6 @@ for, each write checks the fence. Claims of one worker follow each other by its 
 is when its turn comes takes nothing.
 """
 
-import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,12 +21,13 @@ from typing import Any
 import structlog
 
 from agentvine.config.settings import QueueSettings
-from agentvine.db.direct import Direct, Row, StatementRefused
+from agentvine.db.direct import Row
 from agentvine.db.engine import to_json
 from agentvine.db.session import Database
 from agentvine.domains.work import store
 from agentvine.domains.work.claiming import ClaimResult, filter_for
 from agentvine.domains.work.enums import OrderStatus
+from agentvine.domains.work.statements import WHO, Parts, Statement, run
 from agentvine.domains.workers import queries as workers
 from agentvine.kit.actor import WorkerActor
 from agentvine.kit.ids import new_id
@@ -39,61 +39,11 @@ from agentvine.protocol.queue import (
     OrderPayload,
 )
 
-Parts = Mapping[str, str]
-"""Common table expressions by name, which change tables; parameters are written ``:name``."""
-
 _MAX_PROFILES = 10_000
 
-log = structlog.get_logger(__name__)
 
-
-class Statement:
-    """SQL with named parameters, for a driver that numbers them."""
-
-    def __init__(self, tables: Parts, result: str, types: Mapping[str, str]) -> None:
-        """Put it together, once.
-
-        Args:
-            tables: The common table expressions, in order.
-            result: The SELECT at the end.
-            types: The SQL type of every parameter.
-        """
-        body = ",\n".join(f"{name} AS {_form(sql)} ({sql})" for name, sql in tables.items())
-        self._names: list[str] = []
-        self.sql = re.sub(
-            r"(?<![:\w]):([a-z]\w*)",
-            lambda found: f"${self._number(found[1])}::{types[found[1]]}",
-            f"WITH {body} {result}",
-        )
-
-    def _number(self, name: str) -> int:
-        if name not in self._names:
-            self._names.append(name)
-        return self._names.index(name) + 1
-
-    async def fetch(self, direct: Direct, values: Mapping[str, object]) -> Sequence[Row]:
-        """Run it; ``values`` may hold more than it asks for."""
-        return await direct.fetch(self.sql, *self.arguments(values))
-
-    def arguments(self, values: Mapping[str, object]) -> list[object]:
-        """The values in the order in which the SQL numbers them."""
-        return [values[name] for name in self._names]
-
-
-def _form(sql: str) -> str:
-    # What only reads is worked out once, before anything is changed.
-    return "" if sql.lstrip().startswith(("UPDATE", "INSERT")) else "MATERIALIZED"
-
-
-_WHO = {
-    "now": "timestamptz",
-    "actor_type": "text",
-    "actor_id": "text",
-    "actor_label": "text",
-    "request_id": "text",
-}
 _CLAIM_TYPES = {
-    **_WHO,
+    **WHO,
     "worker_id": "uuid",
     "session_id": "uuid",
     "token_id": "uuid",
@@ -111,7 +61,7 @@ _CLAIM_TYPES = {
     "assignment_ids": "uuid[]",
 }
 _COMPLETE_TYPES = {
-    **_WHO,
+    **WHO,
     "token_id": "uuid",
     "reason": "text",
     "order_ids": "uuid[]",
@@ -343,7 +293,7 @@ class Shortcuts:
         wanted = await self._wanted_by(actor, message)
         if len(wanted.queues) != 1:
             return None
-        rows = await _run(self.plain.claim, direct, self.claim_values(actor, message, wanted))
+        rows = await run(self.plain.claim, direct, self.claim_values(actor, message, wanted))
         room = rows[0]["room"] if rows else None
         if room is None:
             return None
@@ -361,7 +311,7 @@ class Shortcuts:
         plain = [plain for plain in map(values_of, messages) if plain is not None]
         if direct is None or not plain:
             return {}
-        rows = await _run(self.plain.complete, direct, self.complete_values(actor, plain))
+        rows = await run(self.plain.complete, direct, self.complete_values(actor, plain))
         self._tell({str(row["project_id"]) for row in rows})
         for row in rows:
             self.database.hints.publish("logs", str(row["execution_id"]))
@@ -423,15 +373,6 @@ class Shortcuts:
             lease_seconds=self.settings.lease_seconds,
             payload=OrderPayload.model_validate_json(row["payload"]),
         )
-
-
-async def _run(statement: Statement, direct: Direct, values: Mapping[str, object]) -> Sequence[Row]:
-    try:
-        return await statement.fetch(direct, values)
-    except StatementRefused:
-        # The long way says what is wrong, and with which of them.
-        log.warning("shortcut.refused", exc_info=True)
-        return []
 
 
 def values_of(message: CompleteIn) -> dict[str, object] | None:
