@@ -144,6 +144,11 @@ def yes_option(function: F) -> F:
     return click.option("--yes", "-y", is_flag=True, help="Do not ask.")(function)
 
 
+def dry_run_option(function: F) -> F:
+    """``--dry-run`` of what removes."""
+    return click.option("--dry-run", is_flag=True, help="Only say what would be done.")(function)
+
+
 def reason_option(function: F) -> F:
     """``--reason`` of a decision."""
     return click.option(

@@ -29,6 +29,9 @@ COMMANDS: dict[str, Lazy] = {
     "queue": Lazy(f"{_GROUPS}.queue:queue", "What waits, is limited or is paused."),
     "order": Lazy(f"{_GROUPS}.orders:order", "Work orders: tasks in the queue."),
     "worker": Lazy(f"{_GROUPS}.workers:worker", "Be a worker, or see to the workers."),
+    "worktree": Lazy(
+        f"{_GROUPS}.worktrees:worktree", "Work trees on this machine.", asks_server=False
+    ),
     "repo": Lazy(f"{_GROUPS}.projects:repo", "Repositories the team works on."),
     "project": Lazy(f"{_GROUPS}.projects:project", "Projects and who may see them."),
     "budget": Lazy(f"{_GROUPS}.usage:budget", "What may be spent on language models."),

@@ -120,6 +120,9 @@ class WorkerSettings(BaseModel):
     """Output kept of one run: its beginning and its end; what was between is counted."""
     cache_mib: int = Field(default=4096, ge=0, le=2**24)
     """What set-up commands have made, kept to be copied into later work trees; 0 keeps nothing."""
+    leftover_days: float = Field(default=14.0, ge=0, le=36500)
+    """How long work trees of dead workers are kept unused; then what is in them goes under a rescue
+    ref, and they are removed. 0 keeps them for good."""
 
 
 class ProviderSettings(BaseModel):

@@ -15,7 +15,7 @@ from agentvine.git.names import check_ref_name
 from agentvine.git.places import Place, clean_room
 from agentvine.git.refs import set_ref, tree_of
 from agentvine.git.runner import Git, failed, text
-from agentvine.git.staging import stage_all, stage_readable, staging_room
+from agentvine.git.staging import stage_all, stage_ignored, stage_readable, staging_room
 from agentvine.git.worktrees import Worktree
 
 
@@ -100,13 +100,15 @@ async def rescue_uncommitted(
     *,
     message: str = "Rescued work",
     exclude: Sequence[str] = (),
+    with_ignored: bool = False,
 ) -> str | None:
     """Keep all that a run has left, committed or not, under a reference.
 
     The work tree, its index and its branch stay as they are, however broken: in the middle of a
     merge, with an unreadable index, with files that cannot be read, without ``.git``. What was
     staged and then changed again is kept as the second parent, as ``git stash`` does. Left out are
-    untracked files that ``exclude`` names, as for ``commit_all``.
+    untracked files that ``exclude`` names, as for ``commit_all``, and those that ``.gitignore``
+    names; ``with_ignored`` keeps small ones that are not in a folder it names as a whole.
 
     Returns:
         The commit; HEAD's own when there is nothing besides it. None when there is nothing at all.
@@ -115,7 +117,9 @@ async def rescue_uncommitted(
     head = await head_commit(git, worktree)
     commit = head
     if not worktree.is_missing:
-        tree, staged = await _stage_whatever_is_there(git, worktree, exclude)
+        tree, staged = await _stage_whatever_is_there(
+            git, worktree, exclude, with_ignored=with_ignored
+        )
         parents = [] if head is None else [head]
         head_tree = None if head is None else await tree_of(git, worktree.repository, head)
         with clean_room(worktree.repository) as room:
@@ -134,7 +138,7 @@ async def rescue_uncommitted(
 
 
 async def _stage_whatever_is_there(
-    git: Git, worktree: Worktree, exclude: Sequence[str]
+    git: Git, worktree: Worktree, exclude: Sequence[str], *, with_ignored: bool
 ) -> tuple[str, str | None]:
     """The tree of the work tree's files, and that of its index when it has a whole one."""
     staged: str | None = None
@@ -142,10 +146,12 @@ async def _stage_whatever_is_there(
         with staging_room(worktree) as room:
             with suppress(GitFailed):  # it is unmerged, or damaged
                 staged = text(await git.run(room, "write-tree"))
-            return await stage_all(git, room, exclude=exclude), staged
+            tree = await stage_all(git, room, exclude=exclude)
+            return (await stage_ignored(git, room) if with_ignored else tree), staged
     except (GitFailed, OSError):
         with staging_room(worktree, with_index=False) as room:
-            return await stage_readable(git, room, exclude=exclude), staged
+            tree = await stage_readable(git, room, exclude=exclude)
+            return (await stage_ignored(git, room) if with_ignored else tree), staged
 
 
 async def _move_head(git: Git, worktree: Worktree, commit: str, *, expected: str | None) -> None:

@@ -148,6 +148,15 @@ async def list_refs(git: Git, repository: Path, prefix: str) -> dict[str, str]:
     return {name: commit for commit, name in lines}
 
 
+async def list_refs_with(git: Git, repository: Path, commit: str, prefix: str) -> list[str]:
+    """The references under a prefix that contain a commit."""
+    output = await git.run(
+        locate(repository).place,
+        *("for-each-ref", f"--contains={check_commit_id(commit)}", "--format=%(refname)", prefix),
+    )
+    return text(output).splitlines()
+
+
 async def list_rescue_refs(git: Git, repository: Path) -> dict[str, str]:
     """What is kept for each execution: its id and the commit."""
     refs = await list_refs(git, repository, RESCUE_PREFIX)

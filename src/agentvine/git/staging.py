@@ -19,6 +19,8 @@ from agentvine.git.places import Place, clean_room, find_repository
 from agentvine.git.runner import Git, text
 from agentvine.git.worktrees import Worktree
 
+_MAX_IGNORED_FILE_BYTES = 2**20
+_MAX_IGNORED_BYTES = 16 * 2**20
 _RAW = "* -text -ident -filter !working-tree-encoding\n"
 """Attributes that outrank the work tree's: every file is stored byte by byte."""
 
@@ -98,6 +100,24 @@ async def stage_readable(git: Git, room: Place, *, exclude: Sequence[str] = ()) 
     files = await _with_inner_repositories(git, room, _split(listed))
     names = [name for name in files if _is_readable(top, name)]
     await _update(git, room, "--add", "--replace", names=names)
+    return text(await git.run(room, "write-tree"))
+
+
+async def stage_ignored(git: Git, room: Place) -> str:
+    """Add files that ``.gitignore`` names, one by one and small: settings, notes, little databases.
+
+    A folder that it names as a whole is left out; what tools make is in such.
+    """
+    assert room.work_tree is not None
+    listed = await git.run(room, "ls-files", "-z", "-o", "-i", "--exclude-standard", "--directory")
+    top, left = os.fsencode(room.work_tree), _MAX_IGNORED_BYTES
+    names: list[bytes] = []
+    for name in _split(listed):
+        size = _size_of_file(top, name)
+        if size is not None and size <= min(left, _MAX_IGNORED_FILE_BYTES):
+            left -= size
+            names.append(name)
+    await _update(git, room, "--add", names=names)
     return text(await git.run(room, "write-tree"))
 
 
@@ -213,3 +233,11 @@ def _is_readable(top: bytes, name: bytes) -> bool:
             return True
     except OSError:
         return False
+
+
+def _size_of_file(top: bytes, name: bytes) -> int | None:
+    """How large a file is; None for what is no file, or cannot be read."""
+    path = os.path.join(top, name)  # noqa: PTH118 - names are bytes
+    if not os.path.isfile(path) or os.path.islink(path):  # noqa: PTH113, PTH114 - names are bytes
+        return None
+    return os.path.getsize(path) if _is_readable(top, name) else None  # noqa: PTH202 - likewise

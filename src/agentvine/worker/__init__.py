@@ -8,5 +8,15 @@ from agentvine.worker.config import WorkerConfig
 from agentvine.worker.daemon import run_worker
 from agentvine.worker.isolation import describe_isolation
 from agentvine.worker.leftovers import Leftovers, find_leftovers
+from agentvine.worker.upkeep import list_trees, prune_set_ups, prune_trees
 
-__all__ = ["Leftovers", "WorkerConfig", "describe_isolation", "find_leftovers", "run_worker"]
+__all__ = [
+    "Leftovers",
+    "WorkerConfig",
+    "describe_isolation",
+    "find_leftovers",
+    "list_trees",
+    "prune_set_ups",
+    "prune_trees",
+    "run_worker",
+]

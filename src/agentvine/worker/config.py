@@ -53,6 +53,8 @@ class WorkerConfig:
     """Output kept for one run: its beginning and its end; what was between is counted."""
     max_cache_bytes: int = 4 * 2**30
     """What set-up commands have made, kept for later runs."""
+    leftover_seconds: float = 14 * 86_400.0
+    """How long what dead workers left is kept unused, before it is taken away; 0: for good."""
     containment: ContainmentLevel | None = None
     """How firmly a run's processes are held; None: as firmly as this machine allows."""
     minimum_containment: ContainmentLevel | None = None

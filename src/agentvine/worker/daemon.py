@@ -41,6 +41,7 @@ from agentvine.worker.recovery import recover
 from agentvine.worker.registration import register, usable_runtimes
 from agentvine.worker.runs import Run
 from agentvine.worker.tools import StopReason, WorkerTools
+from agentvine.worker.upkeep import keep_up
 
 _RETRY = RetryPolicy(base_seconds=0.5, cap_seconds=10.0)
 _PASSING = (Unavailable, LimitReached, Internal, OSError)
@@ -70,8 +71,13 @@ async def run_worker(config: WorkerConfig, *, runtimes: RuntimeRegistry | None =
     """
     async with open_tools(config, runtimes or builtin_runtimes()) as tools:
         worker = Worker(tools)
-        with _signals_to(worker):
-            return await worker.run()
+        upkeep = asyncio.create_task(keep_up(tools))
+        try:
+            with _signals_to(worker):
+                return await worker.run()
+        finally:
+            upkeep.cancel()
+            await asyncio.wait([upkeep])
 
 
 @asynccontextmanager

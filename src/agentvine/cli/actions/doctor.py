@@ -16,9 +16,9 @@ from agentvine.cli.formats import fmt_age, fmt_bytes, fmt_count
 from agentvine.cli.lazy import load
 from agentvine.cli.session import Session
 from agentvine.config.settings import environment_for_child
-from agentvine.git.changes import rescue_uncommitted
 from agentvine.git.names import rescue_ref
 from agentvine.git.runner import Git
+from agentvine.git.salvage import salvage
 from agentvine.git.worktrees import Worktree, list_worktrees, remove_worktree
 from agentvine.kit.clock import SystemClock
 from agentvine.kit.errors import AppError
@@ -71,11 +71,11 @@ async def doctor(session: Session, *, fix: bool) -> int:
     ]
     if _holds_the_database(session):
         findings.append(await _database(session))
-    left = await _find_leftovers(session)
+    left = await find_leftovers(session)
     fixed: list[str] = []
     if fix:
         fixed = [done async for done in _fix(session.settings.data_dir, left)]
-        left = await _find_leftovers(session)
+        left = await find_leftovers(session)
     findings += [*_about(left), *_room(left.stored)]
     _tell(session, findings, fixed)
     return 0 if all(finding.is_good for finding in findings) else 1
@@ -156,7 +156,8 @@ async def _database(session: Session) -> Finding:
     return Finding("database", is_good=True, detail=detail)
 
 
-async def _find_leftovers(session: Session) -> Leftovers:
+async def find_leftovers(session: Session) -> Leftovers:
+    """What is there, as the worker's side tells."""
     found = await load(session.parts.find_leftovers)(
         session.settings.data_dir, Git(environment=environment_for_child())
     )
@@ -249,9 +250,9 @@ async def _remove(git: Git, path: Path, worktree: Worktree | None) -> str:
         if _remove_empty(path):
             return f"removed the empty folder {path}"
         return f"kept {path}: no mirror knows it, so what is in it cannot be saved first"
-    ref = rescue_ref(f"{path.name}-found-by-doctor")
+    ref = rescue_ref(f"{path.name}-left-behind")
     try:
-        commit = await rescue_uncommitted(git, worktree, ref, message="Found by agentvine doctor")
+        commit = await salvage(git, worktree, ref, message="Found by agentvine doctor")
         await remove_worktree(worktree.mirror, path)
     except (AppError, OSError) as error:
         return f"kept {path}: {error}"

@@ -49,6 +49,7 @@ async def work(
         drain_timeout_seconds=drain_timeout,
         max_log_bytes=settings.worker.max_log_mib * 2**20,
         max_cache_bytes=settings.worker.cache_mib * 2**20,
+        leftover_seconds=settings.worker.leftover_days * 86_400,
         minimum_containment=settings.worker.minimum_containment,
         limits=RunLimits.model_validate(
             settings.worker.model_dump(include=set(RunLimits.model_fields))

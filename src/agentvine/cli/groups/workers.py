@@ -2,6 +2,7 @@
 
 import click
 
+from agentvine.cli.groups.worktrees import cache
 from agentvine.cli.lazy import runs
 from agentvine.cli.options import Assignments, Span, Words, limit_option, yes_option
 from agentvine.protocol.enums import CapabilityLevel, TaskType
@@ -115,3 +116,6 @@ def drain() -> None:
 @runs(f"{_ACTIONS}:delete")
 def delete() -> None:
     """Forget a worker that does not come back."""
+
+
+worker.add_command(cache)
