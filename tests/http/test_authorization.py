@@ -198,6 +198,7 @@ CASES = {
         WORK,
         REPORT | {"calls": [{"request_id": "1", "model": "m", "tokens_in": 1, "tokens_out": 1}]},
     ),
+    "POST /executions/{execution_id}/model-access": Case("work", WORK, REPORT),
     "POST /workers/register": Case("work", WORK, {"name": "{unique}", "session_id": NOBODY}),
     "POST /queue/claim": Case("work", WORK, SESSION | {"claim_token": "0123456789abcdef"}),
     "POST /queue/heartbeat": Case("work", WORK, SESSION),

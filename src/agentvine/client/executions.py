@@ -25,6 +25,7 @@ from agentvine.protocol.executions import (
     LogMatchOut,
     TimelineOut,
 )
+from agentvine.protocol.models import ModelAccessIn, ModelAccessOut
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -102,6 +103,11 @@ class ExecutionsApi:
             path = "logs/search"
             params |= {"task_id": task_id, "project_id": project_id}
         return Listing(self._transport, path, params, PageOut[LogMatchOut])
+
+    async def model_access(self, execution_id: uuid.UUID, body: ModelAccessIn) -> ModelAccessOut:
+        """A key for the gateway; one that was given before is dead."""
+        call = post(f"executions/{execution_id}/model-access", body, is_repeatable=True)
+        return await self._transport.fetch(call, ModelAccessOut)
 
     async def append_logs(self, execution_id: uuid.UUID, body: LogBatchIn) -> LogBatchOut:
         """Store a batch of lines; a batch sent twice is stored once."""

@@ -23,6 +23,7 @@ from agentvine.http.routes import endpoints_of
 from agentvine.kit.errors import Internal
 from agentvine.server.lifespan import Running, running
 from agentvine.server.middleware import RequestContext
+from agentvine.server.mounting import GatewayMount
 from agentvine.server.openapi import DescribedApp, operation_id
 from agentvine.server.readiness import NotReady, Readiness
 
@@ -68,6 +69,7 @@ def create_app(settings: Settings, *, opened: Opened | None = None) -> FastAPI:
     )
     problems.install(app)
     app.add_middleware(RequestContext, max_body_bytes=settings.max_request_bytes, large=_LARGE)
+    app.add_middleware(GatewayMount)  # outside of the other
     api = APIRouter(prefix=API_PREFIX)
     for slice_api in _SLICES:
         api.include_router(slice_api.router)

@@ -1,13 +1,20 @@
 """The objects that talk to git for the server, built once."""
 
+import os
+import socket
 from dataclasses import dataclass
 
 from agentvine.config.settings import Settings, environment_for_child
 from agentvine.db.session import Database
 from agentvine.domains.executions.importing import BundleImporter
+from agentvine.domains.gateway.keys import KeyDesk
+from agentvine.domains.gateway.relay import Gateway
+from agentvine.domains.gateway.targets import ProviderTargets
+from agentvine.domains.gateway.vault import KeyVault
 from agentvine.domains.modifications.applying import ChangeApplier
 from agentvine.domains.projects.desk import RepositoryDesk
 from agentvine.domains.projects.inspection import RepositoryInspector
+from agentvine.domains.usage.ledger import Ledger
 from agentvine.git.environment import FOR_REMOTES
 from agentvine.git.runner import Git
 
@@ -20,6 +27,18 @@ class Effects:
     importer: BundleImporter
     applier: ChangeApplier
     desk: RepositoryDesk
+
+
+def open_gateway(settings: Settings, database: Database, vault: KeyVault) -> Gateway:
+    """The relay of this process."""
+    owner = f"{socket.gethostname()}:{os.getpid()}"
+    return Gateway(
+        database,
+        Ledger(database, owner),
+        KeyDesk(database),
+        ProviderTargets(database, vault),
+        settings.zone,
+    )
 
 
 def build_effects(settings: Settings, database: Database) -> Effects:

@@ -13,7 +13,9 @@ from agentvine.domains.executions.importing import BundleImporter
 from agentvine.domains.executions.jobs import ImportChore
 from agentvine.domains.executions.service import BUNDLES
 from agentvine.domains.gateway.environment import adopt_environment
+from agentvine.domains.gateway.keys import BELIEVED_SECONDS
 from agentvine.domains.gateway.probing import ProviderProbe
+from agentvine.domains.gateway.relay import Gateway, KeyWatch
 from agentvine.domains.gateway.vault import KeyVault
 from agentvine.domains.identity import service as identity
 from agentvine.domains.identity.jobs import TidyingChore
@@ -41,7 +43,7 @@ from agentvine.kit.clock import Clock, SystemClock
 from agentvine.reactions.routing import build_reactions
 from agentvine.reactions.shortcuts import BEAT, PLAIN
 from agentvine.server.background import Chore, Supervisor
-from agentvine.server.effects import build_effects
+from agentvine.server.effects import build_effects, open_gateway
 from agentvine.server.readiness import Readiness
 
 log = structlog.get_logger(__name__)
@@ -95,10 +97,9 @@ async def _serving(
     effects = build_effects(settings, database)
     shortcuts = Shortcuts(database, settings.queue, PLAIN)
     room = WaitingRoom(database, settings.queue, shortcuts)
-    tasks = TaskChores(database)
-    limit_chores = LimitChores(database)
+    tasks, limit_chores = TaskChores(database), LimitChores(database)
     applying, importing = ApplyChore(effects.applier), ImportChore(effects.importer)
-    uses = LastUses(database)
+    uses, gateway = LastUses(database), open_gateway(settings, database, vault)
     poll = settings.queue.poll_interval_seconds
     supervisor = Supervisor(
         database,
@@ -116,6 +117,7 @@ async def _serving(
             Chore("import", importing.run, every_seconds=5 * poll, channel=BUNDLES),
             Chore("tidy", effects.desk.tidy, every_seconds=_HOUR, deadline_seconds=_HOUR),
             Chore("calls", UsageChores(database).expire, every_seconds=5 * poll),
+            Chore("keys", KeyWatch(gateway).look, every_seconds=BELIEVED_SECONDS),
             Chore("uses", uses.write, every_seconds=_USES_SECONDS),
             Chore("forget", TidyingChore(database).run, every_seconds=_TIDYING_SECONDS),
         ),
@@ -137,6 +139,7 @@ async def _serving(
             LastUses: uses,
             Readiness: Readiness(database),
             ProviderProbe: ProviderProbe(database, vault, database.clock),
+            Gateway: gateway,
         },
     )
     supervisor.start()
@@ -146,7 +149,7 @@ async def _serving(
         http.stopping.set()
         await supervisor.stop()
         await uses.write()
-        for part in (applying, importing, effects.applier):
+        for part in (applying, importing, effects.applier, gateway):
             await part.close()
 
 

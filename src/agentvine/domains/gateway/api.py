@@ -1,4 +1,4 @@
-"""Routes of the gateway slice: providers of models, their keys, and which models may be used."""
+"""Routes of the gateway slice: providers of models, their keys, and who may use which models."""
 
 import uuid
 from typing import Annotated
@@ -17,15 +17,20 @@ from agentvine.domains.gateway.errors import (
     ProviderNotFound,
     ProviderOfEnvironment,
 )
+from agentvine.domains.gateway.keys import make_key
 from agentvine.domains.gateway.models import ModelRules
+from agentvine.domains.gateway.offer import offer_to
 from agentvine.domains.gateway.probing import ProviderProbe
+from agentvine.domains.gateway.routes import PREFIX
 from agentvine.domains.identity.idempotency import CreateOnce
 from agentvine.domains.projects import queries as projects
 from agentvine.domains.projects.errors import ProjectNotFound, ProjectNotYours, ProjectReadOnly
-from agentvine.http.deps import Paging, Read, State, Tx, require
+from agentvine.domains.work.errors import LeaseLost
+from agentvine.http.deps import Paging, Read, State, Tx, Worker, require
 from agentvine.http.problems import responses
 from agentvine.kit.actor import UserActor
 from agentvine.protocol.base import PageOut
+from agentvine.protocol.models import ModelAccessIn, ModelAccessOut
 from agentvine.protocol.providers import (
     CredentialCreateIn,
     CredentialEditIn,
@@ -208,6 +213,25 @@ async def get_model_rules(
 async def set_model_rules(body: ModelRulesIn, actor: ModelWriter, tx: Tx) -> ModelRulesOut:
     """Let these rules hold in a project, or everywhere, in the place of those that did."""
     return _rules_out(await rules.set_rules(tx, actor, body))
+
+
+@router.post(
+    "/executions/{execution_id}/model-access", tags=["protocol"], responses=responses(LeaseLost)
+)
+async def give_model_access(
+    execution_id: uuid.UUID, body: ModelAccessIn, actor: Worker, tx: Tx
+) -> ModelAccessOut:
+    """A key for the gateway, good as long as the claim is; one that was given before is dead."""
+    text, payer = await make_key(tx, actor, execution_id, body.order_id, body.fence)
+    offer = await offer_to(tx, payer)
+    return ModelAccessOut(
+        key=text,
+        path=PREFIX,
+        models=list(offer.models),
+        default_model=offer.default_model,
+        is_available=offer.problem is None,
+        problem=offer.problem,
+    )
 
 
 def _rules_out(found: ModelRules) -> ModelRulesOut:

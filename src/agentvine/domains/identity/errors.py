@@ -10,6 +10,12 @@ from agentvine.kit.errors import (
 )
 
 
+class KeyMisplaced(Forbidden):
+    """This key does not open that door."""
+
+    code = "key_misplaced"
+
+
 class TokenInvalid(Unauthenticated):
     """The token is not valid."""
 

@@ -1,16 +1,17 @@
 """API tokens: made, found again by their prefix, compared by hash, revoked."""
 
+import secrets
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Self
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from agentvine.db.session import Database, ReadSession, Transaction
 from agentvine.domains.identity import history
 from agentvine.domains.identity.enums import TokenKind
-from agentvine.domains.identity.errors import TokenInvalid, TokenPrefixTaken
+from agentvine.domains.identity.errors import KeyMisplaced, TokenInvalid, TokenPrefixTaken
 from agentvine.domains.identity.events import TokenRevoked
 from agentvine.domains.identity.last_use import LastUses
 from agentvine.domains.identity.models import ApiToken, User
@@ -19,7 +20,10 @@ from agentvine.kit.crypto import equal, hash_token
 from agentvine.kit.ids import new_id, random_token
 
 _LETTER = {TokenKind.USER: "u", TokenKind.WORKER: "w", TokenKind.GATEWAY: "g"}
+RUN_KEY = "av_llm_"
+"""How every key of a run begins."""
 _PREFIX_BYTES = 6
+_RUN_PREFIX_BYTES = 12
 _DUMMY_HASH = hash_token("no such token")
 
 
@@ -127,6 +131,42 @@ async def register_worker_key(
     return token
 
 
+async def issue_run_key(
+    tx: Transaction, *, work_order_id: uuid.UUID, fence: int, worker_id: uuid.UUID
+) -> str:
+    """The text of a new key for the gateway, in place of those that the order had before."""
+    await tx.execute(
+        delete(ApiToken).where(
+            ApiToken.kind == TokenKind.GATEWAY, ApiToken.work_order_id == work_order_id
+        )
+    )
+    prefix = f"{RUN_KEY}{secrets.token_hex(_RUN_PREFIX_BYTES)}"
+    text = f"{prefix}_{random_token()}"
+    tx.add(
+        ApiToken(
+            id=new_id(),
+            kind=TokenKind.GATEWAY,
+            work_order_id=work_order_id,
+            fence=fence,
+            worker_id=worker_id,
+            prefix=prefix,
+            token_hash=hash_token(text),
+            scopes=[],
+            created_at=tx.now,
+        )
+    )
+    await tx.flush()
+    return text
+
+
+def prefix_of_run_key(text: str) -> str | None:
+    """By which a run's key is found; None for any other text."""
+    if not text.startswith(RUN_KEY):
+        return None
+    end = text.find("_", len(RUN_KEY))
+    return text[:end] if end > 0 else None
+
+
 async def revoke_token(tx: Transaction, token: ApiToken) -> None:
     """End a token now; revoking twice is no error."""
     if token.revoked_at is None:
@@ -163,7 +203,10 @@ class TokenAuthenticator:
 
         Raises:
             TokenInvalid: Unknown, expired, revoked, or its user is gone; all told alike.
+            KeyMisplaced: It is a run's key, good at the gateway alone.
         """
+        if token.startswith(RUN_KEY):
+            raise KeyMisplaced("A run's key is good at the gateway, and nowhere else.")
         shown = Credentials.of(token)
         async with self.database.read() as read:
             found = (

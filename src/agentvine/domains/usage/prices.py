@@ -28,6 +28,8 @@ class Tokens:
     """Of the input: read from the provider's cache."""
     cache_write: int = 0
     """Of the input: written into it."""
+    cache_write_hour: int = 0
+    """Of what was written: what stays there for an hour, which some providers charge more for."""
 
     @property
     def total(self) -> int:
@@ -52,6 +54,7 @@ def price_of(tokens: Tokens, *, model: str, provider: str | None, at: datetime) 
         output_tokens=tokens.output,
         cache_read_tokens=tokens.cache_read,
         cache_write_tokens=tokens.cache_write,
+        cache_write_1h_tokens=tokens.cache_write_hour,
     )
     try:
         priced = genai_prices.calc_price(

@@ -1,0 +1,98 @@
+"""From the route that gives a run its key to a provider's answer, through the whole application."""
+
+import json
+from typing import Any
+
+import pytest
+
+from agentvine.protocol.enums import UserRole
+from tests.support.api import Api, Caller
+from tests.support.builders.identity import unique
+from tests.support.builders.projects import make_project, make_repository
+from tests.support.builders.tasks import make_task
+from tests.support.upstream import Reply, running_upstream
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ASKED = {"model": "fast", "max_tokens": 500, "messages": [{"role": "user", "content": "x"}]}
+WHOLE = json.dumps({"usage": {"input_tokens": 7, "output_tokens": 3}}).encode()
+
+
+async def claim(api: Api, owner: Caller) -> tuple[Caller, dict[str, Any], str]:
+    """A worker with an order of a new project of the owner's."""
+    queue = unique("queue")
+    async with api.database.transaction(owner.actor) as tx:
+        project = await make_project(tx, owner.actor)
+        repository = await make_repository(tx, owner.actor, project)
+        await make_task(tx, owner.actor, repository, run={"command": "true", "queue_name": queue})
+    worker = await api.worker(unique("token"))
+    session = {"session_id": "00000000-0000-4000-8000-000000000001"}
+    registered = await worker.post(
+        "/workers/register",
+        session | {"name": unique("w"), "queues": [queue], "runtimes": ["command"]},
+    )
+    claimed = await worker.post(
+        "/queue/claim",
+        session | {"worker_id": registered["worker_id"], "claim_token": unique("t" * 16)},
+    )
+    return worker, claimed["orders"][0], str(project.id)
+
+
+async def test_a_run_gets_a_key_for_its_models_and_its_calls_are_counted(shared_api: Api):
+    owner = await shared_api.person(unique("owner"))
+    admin = await shared_api.person(unique("admin"), UserRole.ADMIN)
+    worker, order, project_id = await claim(shared_api, owner)
+    where = {"order_id": order["order_id"], "fence": order["fence"]}
+    path = f"/executions/{order['execution_id']}/model-access"
+    nobody = await worker.post(path, where)
+    async with running_upstream(lambda _: Reply([WHOLE])) as upstream:
+        await admin.post(
+            "/model-providers",
+            {
+                "name": unique("claude"),
+                "kind": "anthropic",
+                "key": "sk-canary-0123456789",
+                "base_url": upstream.url,
+                "models": ["claude-haiku-4-5"],
+                "project_id": project_id,
+            },
+        )
+        rules = {"aliases": {"fast": "claude-haiku-4-5"}, "project_id": project_id}
+        await owner.call("PUT", "/model-rules", json=rules)
+        access = await worker.post(path, where)
+        run = await shared_api.with_token(access["key"])
+        answer = await run.http.post("http://test/gateway/anthropic/v1/messages", json=ASKED)
+        listed = await run.http.get("http://test/gateway/anthropic/v1/models")
+        elsewhere = await run.refused("GET", "/tasks", 403)
+
+    calls = await owner.get("/usage/calls", params={"execution_id": order["execution_id"]})
+
+    assert nobody["is_available"] is False
+    assert "agentvine provider add" in nobody["problem"]
+    assert access["is_available"] is True
+    assert access["key"].startswith("av_llm_")
+    assert (access["path"], access["problem"]) == ("/gateway", None)
+    assert {"fast", "claude-haiku-4-5"} <= set(access["models"])
+    assert answer.content == WHOLE
+    assert upstream.heard[0].json["model"] == "claude-haiku-4-5"
+    assert upstream.heard[0].headers["x-api-key"] == "sk-canary-0123456789"
+    assert {each["id"] for each in listed.json()["data"]} == {"fast", "claude-haiku-4-5"}
+    assert elsewhere["code"] == "key_misplaced"
+    assert [call["tokens_out"] for call in calls["items"]] == [3]
+
+
+async def test_only_who_holds_the_claim_gets_its_key(shared_api: Api):
+    owner = await shared_api.person(unique("owner"))
+    worker, order, _ = await claim(shared_api, owner)
+    other, _, _ = await claim(shared_api, owner)
+    where = {"order_id": order["order_id"], "fence": order["fence"]}
+    path = f"/executions/{order['execution_id']}/model-access"
+
+    refused = [
+        await other.refused("POST", path, 409, json=where),
+        await worker.refused("POST", path, 409, json=where | {"fence": order["fence"] + 1}),
+    ]
+    person = await owner.refused("POST", path, 403, json=where)
+
+    assert {each["code"] for each in refused} == {"lease_lost"}
+    assert person["code"] == "scope_missing"
