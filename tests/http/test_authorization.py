@@ -213,6 +213,8 @@ CASES = {
     "POST /executions/{execution_id}/logs": Case(
         "work", WORK, REPORT | {"stream": "stdout", "first_seq": 1, "lines": []}
     ),
+    "POST /executions/{execution_id}/brief": Case("work", WORK, REPORT),
+    "PUT /executions/{execution_id}/session": Case("work", WORK, REPORT | {"session_id": "s"}),
     "PUT /executions/{execution_id}/bundle": Case(
         "work", WORK, query={"order_id": "{order_id}", "fence": "99", "sha256": "0" * 64}
     ),

@@ -132,7 +132,7 @@ def test_a_pause_moves_every_clock():
 
 
 async def test_a_paused_program_is_not_ended_for_its_silence(tmp_path: Path):
-    watch = Watch(WatchTimes(silence=1.0, total=1.5))
+    watch = Watch(WatchTimes(silence=2.5, total=3.0))
     pause, output = PauseSwitch(), Output()
     script = "echo event; while ! test -e go; do sleep 0.05; done; echo result"
     task = asyncio.create_task(
@@ -140,7 +140,7 @@ async def test_a_paused_program_is_not_ended_for_its_silence(tmp_path: Path):
     )
     await output.wait_for()
     pause.pause()
-    done, _ = await asyncio.wait([task], timeout=3)
+    done, _ = await asyncio.wait([task], timeout=4)
     assert not done, "it outlives both of its times"
     (tmp_path / "go").touch()
     pause.resume()

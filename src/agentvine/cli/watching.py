@@ -13,7 +13,7 @@ from agentvine.cli.waiting import why_it_waits
 from agentvine.kit.clock import Clock, SystemClock
 from agentvine.kit.errors import LimitReached, Unauthenticated, Unavailable
 from agentvine.protocol.enums import TaskStatus
-from agentvine.protocol.executions import ExecutionOut, LogLineOut
+from agentvine.protocol.executions import DETAIL_STREAMS, ExecutionOut, LogLineOut
 from agentvine.protocol.modifications import ModificationOut
 from agentvine.protocol.tasks import TaskOut
 
@@ -145,7 +145,8 @@ class Watcher:
             async for item in self.session.client.executions.tail(execution_id, after=self._after):
                 if isinstance(item, LogLineOut):
                     self._after = item.id
-                    self.display.line(item)
+                    if item.stream not in DETAIL_STREAMS:
+                        self.display.line(item)
 
     async def _last_lines(self) -> None:
         if self._tail is not None:

@@ -16,6 +16,7 @@ from agentvine.client.transport import Call, RetryPolicy, Transport, get, post
 from agentvine.kit.errors import LimitReached, Unavailable
 from agentvine.protocol.attempts import AttemptOut
 from agentvine.protocol.base import PageOut
+from agentvine.protocol.briefs import BriefIn, RunBriefOut, SessionIn
 from agentvine.protocol.executions import (
     BundleOut,
     ExecutionOut,
@@ -113,6 +114,16 @@ class ExecutionsApi:
         """Store a batch of lines; a batch sent twice is stored once."""
         call = post(f"executions/{execution_id}/logs", body, is_repeatable=True)
         return await self._transport.fetch(call, LogBatchOut)
+
+    async def brief(self, execution_id: uuid.UUID, body: BriefIn) -> RunBriefOut:
+        """What the agent of a claimed attempt is told before it begins."""
+        call = post(f"executions/{execution_id}/brief", body, is_repeatable=True)
+        return await self._transport.fetch(call, RunBriefOut)
+
+    async def put_session(self, execution_id: uuid.UUID, body: SessionIn) -> None:
+        """Tell the session by which the attempt's agent can be resumed."""
+        path = f"executions/{execution_id}/session"
+        await self._transport.send(Call("PUT", path, body=body, is_repeatable=True))
 
     async def tail(
         self, execution_id: uuid.UUID, *, after: int = 0, give_up_seconds: float = 300.0

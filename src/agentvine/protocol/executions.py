@@ -12,6 +12,8 @@ from agentvine.protocol.enums import ExecutionPhase, ExecutionStatus, LogLevel
 
 MAX_LINES_PER_BATCH = 2000
 MAX_LINE_CHARACTERS = 16_384
+DETAIL_STREAMS = frozenset({"raw", "events"})
+"""What an agent's program printed, and what we made of it: shown only when asked for by name."""
 
 
 class LogLineIn(Verbatim):
@@ -31,7 +33,7 @@ class LogBatchIn(Input):
 
     order_id: uuid.UUID
     fence: int
-    stream: str = Field(pattern="^(stdout|stderr|system|setup|test|cleanup|events)$")
+    stream: str = Field(pattern="^(stdout|stderr|system|setup|test|cleanup|events|raw)$")
     first_seq: int = Field(ge=1)
     lines: list[LogLineIn] = Field(min_length=1, max_length=MAX_LINES_PER_BATCH)
 
@@ -76,6 +78,8 @@ class ExecutionOut(Output):
     status: ExecutionStatus
     phase: ExecutionPhase
     runtime: str | None
+    session_id: str | None = None
+    """The agent's own name for its session."""
     model: str | None
     attempt: int
     fence: int

@@ -29,7 +29,11 @@ class TaskRun(Input):
     schema_version: int = 1
     runtime: str = Field(default="command", min_length=1, max_length=50)
     command: str | None = Field(default=None, max_length=MAX_COMMAND_LENGTH)
+    """For the command runtime, what to run; for an agent, words that its instruction ends with; for
+    ``scripted``, the script."""
     test_command: str | None = Field(default=None, max_length=MAX_COMMAND_LENGTH)
+    model: str | None = Field(default=None, min_length=1, max_length=100)
+    """Which model an agent is to use; None: the agent's own, or what its program takes."""
     timeout_seconds: int = Field(default=3600, ge=1, le=MAX_TIMEOUT_SECONDS)
     test_timeout_seconds: int = Field(default=1800, ge=1, le=MAX_TIMEOUT_SECONDS)
     max_retries: int = Field(default=3, ge=0, le=100)

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,12 +22,24 @@ from agentvine.kit.process import (
     PauseSwitch,
     ProcessJournal,
 )
+from agentvine.protocol.briefs import RunBriefOut
 from agentvine.protocol.enums import FailureClass, LogLevel
 from agentvine.protocol.queue import OrderPayload
 from agentvine.protocol.runs import UNLIMITED, UNWATCHED, RunLimits, RunWatch
 from agentvine.runtimes.asking import Asker, NobodyThere
 from agentvine.runtimes.sandbox import Sandbox
 from agentvine.runtimes.steering import Mailbox
+
+
+class LoginState(StrEnum):
+    """Whether a runtime's program can reach a model by itself, without keys of ours."""
+
+    READY = "ready"
+    """It is logged in, as far as can be seen without asking the provider."""
+    MISSING = "missing"
+    UNKNOWN = "unknown"
+    """It cannot be seen from outside."""
+    NOT_NEEDED = "not_needed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +53,17 @@ class RuntimeInfo:
     """Why it cannot, and what to do about it."""
     takes_messages: bool = False
     """Whether its runs can be told something while they run (``RunContext.mailbox``)."""
+    login: LoginState = LoginState.NOT_NEEDED
+    uses_models: bool = False
+    """Whether it is given access to models (``RunContext.models``)."""
+    asks: bool = False
+    """Whether its runs ask questions and for permissions (``RunContext.asker``)."""
+    resumes: bool = False
+    """Whether a later attempt can go on with the session of an earlier one."""
+    pinned_version: str | None = None
+    """The version that we have tried; others may work."""
+    install: str | None = None
+    """The command that installs it at that version."""
 
 
 class OutputSink(Protocol):
@@ -55,6 +79,42 @@ class OutputSink(Protocol):
     ) -> None:
         """Keep one line of a stream: ``stdout``, ``stderr``, ``system``, ``test``, ``events``."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelAccess:
+    """Where a run reaches models, and the key that is good for this run alone."""
+
+    base_url: str
+    """Of the gateway, without a slash at its end; below it each wire format has its place:
+    ``/anthropic``, ``/openai/v1``, ``/gemini``."""
+    key: str = field(repr=False)
+    models: tuple[str, ...] = ()
+    """The names that may be asked for; empty: whatever the upstream knows."""
+    default_model: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class McpAccess:
+    """Where a run's agent finds our own tools."""
+
+    url: str
+    key: str = field(repr=False)
+
+
+class SessionKeeper(Protocol):
+    """Keeps the name of an agent's session, at once and beyond our own death."""
+
+    async def note_session(self, session_id: str, model: str | None) -> None:
+        """Take note of it; returns soon, whether the server can be reached or not."""
+        ...
+
+
+class NoSessions:
+    """Keeps nothing: the run cannot be resumed."""
+
+    async def note_session(self, session_id: str, model: str | None) -> None:
+        """Forget it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +149,15 @@ class RunContext:
     inbox: Path | None = None
     """A folder that the run's programs may read, in a sandbox too, and the worker alone writes;
     None where nothing is said to them."""
+    brief: RunBriefOut | None = None
+    """What an agent is to do; None for runtimes that drive none, or where there is no server."""
+    models: ModelAccess | None = None
+    """None: the program's own login is all there is."""
+    mcp: McpAccess | None = None
+    home: Path | None = None
+    """A private folder of this task and runtime, kept for later attempts: the program's settings
+    and sessions; a sandbox lets it write there. None where nothing is to be kept."""
+    session: SessionKeeper = field(default_factory=NoSessions)
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """The whole environment for the run's program: an allow-list, the run's ids, and extras.
@@ -135,10 +204,18 @@ class RunOutcome:
     failure: RunFailure | None = None
     """What the runtime knows better than the exit code: 0 is not always success."""
 
+    told_result: bool | None = None
+    """Whether the runtime's own last event tells of success; None for runtimes without events, of
+    which the exit code is all there is."""
+
     @property
     def is_success(self) -> bool:
-        """Whether the program ended by itself and says that all went well."""
-        return self.reason is ExitReason.EXITED and self.exit_code == 0 and self.failure is None
+        """Whether the program says that all went well, and nothing else says no."""
+        if self.failure is not None:
+            return False
+        if self.told_result is not None:
+            return self.told_result
+        return self.reason is ExitReason.EXITED and self.exit_code == 0
 
 
 class Runtime(Protocol):
@@ -147,6 +224,16 @@ class Runtime(Protocol):
     @property
     def name(self) -> str:
         """The word for it in tasks and on the command line."""
+        ...
+
+    @property
+    def is_agent(self) -> bool:
+        """Whether it drives an agent, which is given a brief, rather than a command."""
+        ...
+
+    @property
+    def uses_models(self) -> bool:
+        """Whether its runs are to be given access to models."""
         ...
 
     async def detect(self) -> RuntimeInfo:

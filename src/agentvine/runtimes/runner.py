@@ -6,12 +6,14 @@ here, once for all runtimes.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from agentvine.kit.process import (
     ExitReason,
     OutputHandler,
     ProcessExit,
     ProcessSpec,
+    ProgramInput,
     ResourceLimits,
     Watch,
     Watchdog,
@@ -23,6 +25,7 @@ from agentvine.protocol.runs import UNWATCHED, RunLimits, RunWatch
 from agentvine.runtimes.base import RunContext, RunFailure, RunOutcome
 
 _MIB = 2**20
+_LOOPBACK = "127.0.0.1,localhost,::1"
 _IS_SIGNAL, _LAST = 129, 128 + 65
 _WATCHDOGS = {
     Watchdog.START_UP: FailureClass.START_UP_TIMEOUT,
@@ -42,6 +45,10 @@ class Program:
     extra_environment: Mapping[str, str] = field(default_factory=dict[str, str])
     watch: RunWatch = UNWATCHED
     """The runtime's own times; the task's come first."""
+    needs: Sequence[Path] = ()
+    """Folders that it must be able to read, in a sandbox too: where it is installed."""
+    has_input: bool = False
+    """Whether it is spoken to on standard input."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +60,14 @@ class RunningProgram:
     watch: Watch
     """Told of output by itself; of events and of the result by the runtime."""
 
-    async def run(self, on_output: OutputHandler) -> ProcessExit:
+    async def run(
+        self, on_output: OutputHandler, *, stdin: ProgramInput | None = None
+    ) -> ProcessExit:
         """Run it to its end.
+
+        Args:
+            on_output: Called for each piece of output.
+            stdin: What it reads; without, it reads an end at once.
 
         Raises:
             Invalid: It could not be started.
@@ -63,7 +76,7 @@ class RunningProgram:
         spec = ProcessSpec(
             argv=program.argv,
             cwd=context.worktree,
-            environment=context.environment(program.extra_environment),
+            environment=self._environment(),
             run_id=context.run_id,
             grace_seconds=context.grace_seconds,
             containment=context.containment,
@@ -71,25 +84,40 @@ class RunningProgram:
             watch=self.watch,
         )
         if context.sandbox is None:
-            return await self._run(spec, on_output)
-        async with context.sandbox.prepare(program.argv, spec.environment) as prepared:
+            return await self._run(spec, on_output, stdin)
+        sandbox = replace(context.sandbox, readable=(*context.sandbox.readable, *program.needs))
+        async with sandbox.prepare(program.argv, spec.environment) as prepared:
             inside = replace(
                 spec,
                 argv=prepared.argv,
                 environment=prepared.environment,
                 descriptors=prepared.descriptors,
             )
-            ended = await self._run(inside, on_output)
+            ended = await self._run(inside, on_output, stdin)
             for problem in prepared.proxy.refused if prepared.proxy else ():
                 await context.output.write(
                     "system", f"Not let out: {problem}.", level=LogLevel.WARNING
                 )
         return with_inner_signal(ended)
 
-    async def _run(self, spec: ProcessSpec, on_output: OutputHandler) -> ProcessExit:
+    def _environment(self) -> dict[str, str]:
+        # A proxy that a program learns of from elsewhere must not get what goes to this machine;
+        # but in a sandbox the proxy is the only way there is.
+        beside = {"NO_PROXY": _LOOPBACK, "no_proxy": _LOOPBACK}
+        own = {} if self.context.sandbox is not None else beside
+        return self.context.environment({**own, **self.program.extra_environment})
+
+    async def _run(
+        self, spec: ProcessSpec, on_output: OutputHandler, stdin: ProgramInput | None
+    ) -> ProcessExit:
         context = self.context
         return await run_process(
-            spec, on_output, stop=context.stop, pause=context.pause, journal=context.journal
+            spec,
+            on_output,
+            stop=context.stop,
+            pause=context.pause,
+            journal=context.journal,
+            stdin=stdin,
         )
 
 

@@ -31,6 +31,7 @@ from agentvine.protocol.runs import UNWATCHED, RunWatch
 from agentvine.runtimes.base import RunContext, RunFailure, RunOutcome
 from agentvine.runtimes.registry import RuntimeUnknown
 from agentvine.runtimes.sandbox import SandboxUnavailable
+from agentvine.worker.agents import briefed
 from agentvine.worker.change import ChangeTooLarge, describe_change
 from agentvine.worker.folders import RunFolder
 from agentvine.worker.leases import Lease
@@ -253,14 +254,14 @@ class Attempt:
     async def _run_command(self, workspace: Workspace) -> None:
         self._enter(ExecutionPhase.RUNNING)
         payload = self._order.payload
-        if payload.command:
-            await self._say(f"Running: {payload.command}", "started", runtime=payload.runtime)
+        said = f"Running: {payload.command}" if payload.command else f"Running {payload.runtime}."
+        await self._say(said, "started", runtime=payload.runtime)
         tail = TailSink(self._spool, max_characters=4 * _MAX_LAST_WORDS)
         started = time.monotonic()
         context = self._context(workspace, tail, payload.timeout_seconds, payload.watch)
         context = replace(context, mailbox=self._switch.mailbox, inbox=self._folder.inbox)
         try:
-            outcome = await self._tools.runtimes.get(payload.runtime).run(context)
+            outcome = await self._run_in(context)
         except SandboxUnavailable as error:
             raise RunFailed(FailureClass.SANDBOX_UNAVAILABLE, error.detail) from error
         except RuntimeUnknown as error:
@@ -277,6 +278,13 @@ class Attempt:
             raise RunFailed.by_runtime(outcome.failure)
         if not outcome.is_success:
             raise RunFailed(FailureClass.COMMAND_FAILED, outcome.message + _last_words(tail.text))
+
+    async def _run_in(self, context: RunContext) -> RunOutcome:
+        runtime = self._tools.runtimes.get(self._order.payload.runtime)
+        if not runtime.is_agent:
+            return await runtime.run(context)
+        async with briefed(self._tools, self._order, context) as with_brief:
+            return await runtime.run(with_brief)
 
     async def _test(self) -> None:
         workspace, payload = self._found.workspace, self._order.payload

@@ -2,6 +2,7 @@
 
 <data dir>/mirrors/<repository id>.git        shared: one bare mirror per repository
 <data dir>/worktrees/<execution id>/          shared: one folder per running execution
+<data dir>/homes/<task id>/<runtime>/         shared: an agent's settings and sessions
 <data dir>/cache/<repository id>/             shared: what set-up commands have made
 <data dir>/removed/                           shared: folders on their way out
 <data dir>/workers/<name>/lock                held by the living process
@@ -38,6 +39,11 @@ class DataPlaces:
         return self.data_dir / "cache"
 
     @property
+    def homes(self) -> Path:
+        """Agents' private folders, by task."""
+        return self.data_dir / "homes"
+
+    @property
     def removed(self) -> Path:
         """Folders that nobody needs any more, until there is time to remove them."""
         return self.data_dir / "removed"
@@ -54,6 +60,10 @@ class DataPlaces:
     def worktree(self, execution_id: uuid.UUID) -> Path:
         """The work tree of one execution."""
         return self.worktrees / str(execution_id)
+
+    def home(self, task_id: uuid.UUID, runtime: str) -> Path:
+        """The private folder of a task's agent."""
+        return self.homes / str(task_id) / runtime
 
     def worker(self, name: str) -> "WorkerPlaces":
         """The places of one worker."""

@@ -15,6 +15,7 @@ from agentvine.git.worktrees import set_aside
 from agentvine.kit.errors import AppError
 from agentvine.protocol.enums import FailureClass, LogLevel
 from agentvine.protocol.queue import ChangeReport, ExecutionReport, FailIn, ReleaseIn
+from agentvine.worker.agents import forget_old_homes
 from agentvine.worker.change import describe_change
 from agentvine.worker.folders import PendingReport, RunFolder, Stage, read_folders
 from agentvine.worker.runs import open_spool
@@ -39,6 +40,7 @@ async def recover(tools: WorkerTools) -> list[RunFolder]:
     folders = list(read_folders(tools.places.runs))
     for folder in folders:
         await _recover_run(tools, folder)
+    await forget_old_homes(tools.places.data.homes, now=tools.clock.now())
     removed = tools.places.data.removed
     await empty_out(*(removed.iterdir() if removed.is_dir() else ()))
     return folders

@@ -14,6 +14,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import parse
 
 from agentvine.protocol.enums import LogLevel
+from agentvine.protocol.executions import DETAIL_STREAMS
 from agentvine.protocol.queue import TestCaseOut, TestReport
 from agentvine.runtimes.base import OutputSink, RunContext, RunOutcome
 from agentvine.runtimes.shell import ShellRun, run_shell
@@ -54,11 +55,15 @@ class TailSink:
         """Keep and pass on."""
         if self.first_at is None:
             self.first_at = time.monotonic()
+        if stream not in DETAIL_STREAMS:
+            self._keep(message)
+        await self._sink.write(stream, message, level=level, metadata=metadata)
+
+    def _keep(self, message: str) -> None:
         self._lines.append(message)
         self._characters += len(message) + 1
         while len(self._lines) > 1 and self._characters > self._max_characters:
             self._characters -= len(self._lines.popleft()) + 1
-        await self._sink.write(stream, message, level=level, metadata=metadata)
 
 
 async def run_tests(

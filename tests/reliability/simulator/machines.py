@@ -186,6 +186,8 @@ class SimulatedRuntime:
 
     machine: WorkerMachine
     name: str = "command"
+    is_agent: bool = False
+    uses_models: bool = False
 
     async def detect(self) -> RuntimeInfo:
         return RuntimeInfo(name=self.name, version="1", is_available=True)

@@ -16,7 +16,7 @@ from agentvine.cli.session import Session
 from agentvine.client import Client
 from agentvine.kit.errors import Invalid, NotFound
 from agentvine.protocol.attempts import AttemptOut, AttemptTests
-from agentvine.protocol.executions import ExecutionOut, LogLineOut, TimelineEventOut
+from agentvine.protocol.executions import DETAIL_STREAMS, ExecutionOut, LogLineOut, TimelineEventOut
 
 _LINES = 1000
 _LOOK_SECONDS = 0.5
@@ -230,7 +230,7 @@ async def _follow(session: Session, execution: uuid.UUID, after: int, stream: st
             session.out.note(
                 f"[{item.status.value}, {fmt_took(item.started_at, item.completed_at)}{why}]"
             )
-        elif stream in (None, item.stream):
+        elif _is_wanted(item, stream):
             _print(session, item)
 
 
@@ -243,7 +243,8 @@ async def _stored(
         )
         for line in page.items:
             after = line.id
-            yield line
+            if _is_wanted(line, stream):
+                yield line
         if page.next_cursor is None:
             return
 
@@ -261,6 +262,10 @@ async def failed_lines(client: Client, execution: uuid.UUID, count: int) -> list
             after = page.items[-1].id
     except NotFound:
         return []
+
+
+def _is_wanted(line: LogLineOut, stream: str | None) -> bool:
+    return line.stream == stream if stream else line.stream not in DETAIL_STREAMS
 
 
 def _print(session: Session, line: LogLineOut) -> None:

@@ -90,6 +90,7 @@ def _fields(task: TaskDetailOut) -> list[tuple[str, object]]:
         ("kind", f"{task.type.value}, {task.priority.value}, {task.permission.value}"),
         ("target", task.target_branch),
         ("runtime", run.runtime),
+        ("model", run.model),
         ("command", run.command),
         ("tests", run.test_command),
         ("needs", [f"{skill}:{level.value}" for skill, level in run.capabilities.items()]),
@@ -188,6 +189,7 @@ def run_of(current: TaskRun, values: dict[str, Any]) -> TaskRun:
     given: dict[str, Any] = {
         "runtime": values.get("runtime"),
         "command": values.get("command"),
+        "model": values.get("model"),
         "test_command": values.get("test"),
         "timeout_seconds": values.get("timeout"),
         "test_timeout_seconds": values.get("test_timeout"),

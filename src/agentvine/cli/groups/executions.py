@@ -39,7 +39,7 @@ _context_option = click.option(
 @click.argument("text")
 @click.option("--task", metavar="TASK", help="Only attempts at one task.")
 @project_option
-@click.option("--stream", metavar="NAME", help="Only stdout, stderr, test, system or events.")
+@click.option("--stream", metavar="NAME", help="Only stdout, stderr, test, system, events or raw.")
 @_context_option
 @limit_option
 @runs(f"{_ACTIONS}:search")
@@ -69,7 +69,7 @@ def timeline() -> None:
 @click.option("--follow", "-f", is_flag=True, help="Go on as it prints, until it ends.")
 @click.option("--after", type=click.IntRange(0), default=0, help="Only lines after this id.")
 @click.option("--tail", type=click.IntRange(1), help="Only this many lines from the end.")
-@click.option("--stream", metavar="NAME", help="Only stdout, stderr, test, system or events.")
+@click.option("--stream", metavar="NAME", help="Only stdout, stderr, test, system, events or raw.")
 @click.option("--search", metavar="TEXT", help="Only lines that hold this, in any case.")
 @_context_option
 @project_option

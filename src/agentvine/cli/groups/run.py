@@ -19,6 +19,7 @@ from agentvine.protocol.enums import PermissionLevel, TaskPriority, TaskType
 )
 @project_option
 @click.option("--runtime", metavar="NAME", help="What carries it out.  [default: command]")
+@click.option("--model", metavar="NAME", help="The model an agent uses.")
 @run_options
 @click.option("--description", "-d", metavar="TEXT", help="More about it; - reads it from stdin.")
 @click.option("--type", type=Words(TaskType), help="The kind of work.")
@@ -38,4 +39,5 @@ def run() -> None:
 
     \b
     agentvine run "Sort the imports" --repo . --command "isort ." --test "pytest -q"
+    agentvine run "Add a test for the empty list" --runtime claude-code --test "pytest -q"
     """  # noqa: D301 - click keeps the lines after a real backspace, not after its two letters

@@ -111,6 +111,7 @@ def show() -> None:
 @_priority
 @click.option("--target", metavar="BRANCH", help="The branch the change goes to.")
 @click.option("--runtime", metavar="NAME", help="What carries it out.")
+@click.option("--model", metavar="NAME", help="The model an agent uses.")
 @run_options
 @click.option("--depends-on", metavar="TASK", multiple=True, help="Wait for this task first.")
 @click.option("--parent", metavar="TASK", help="The task it is a part of.")
@@ -131,6 +132,7 @@ def create() -> None:
 @_priority
 @_done
 @click.option("--runtime", metavar="NAME", help="What carries it out.")
+@click.option("--model", metavar="NAME", help="The model an agent uses.")
 @run_options
 @runs(f"{_ACTIONS}:edit")
 def edit() -> None:

@@ -11,7 +11,14 @@ from fastapi import Path as PathParameter
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from agentvine.db.hints import Subscription
-from agentvine.domains.executions import log_search, log_store, queries, service, timeline
+from agentvine.domains.executions import (
+    briefs,
+    log_search,
+    log_store,
+    queries,
+    service,
+    timeline,
+)
 from agentvine.domains.executions.enums import ExecutionStatus
 from agentvine.domains.executions.errors import (
     BundleDamaged,
@@ -31,6 +38,7 @@ from agentvine.http.state import HttpState
 from agentvine.kit.actor import UserActor
 from agentvine.kit.pagination import CursorInvalid, Page, encode_cursor
 from agentvine.protocol.base import MAX_INTEGER, PageOut
+from agentvine.protocol.briefs import BriefIn, RunBriefOut, SessionIn
 from agentvine.protocol.executions import (
     BundleOut,
     ExecutionOut,
@@ -271,6 +279,25 @@ async def append_logs(
     """Store lines; a batch sent twice is stored once."""
     high = await log_store.append_lines(tx, actor, execution_id, body)
     return LogBatchOut(stream=body.stream, high_seq=high)
+
+
+@router.post("/executions/{execution_id}/brief", tags=["protocol"], responses=responses(LeaseLost))
+async def read_brief(
+    execution_id: uuid.UUID, body: BriefIn, actor: Worker, read: Read
+) -> RunBriefOut:
+    """What an agent is told before it begins; for the worker that holds its claim."""
+    return await briefs.get_brief(read, actor, execution_id, body)
+
+
+@router.put(
+    "/executions/{execution_id}/session",
+    tags=["protocol"],
+    responses=responses(LeaseLost),
+    status_code=204,
+)
+async def put_session(execution_id: uuid.UUID, body: SessionIn, actor: Worker, tx: Tx) -> None:
+    """Keep the session by which the attempt's agent can be resumed; as soon as it is seen."""
+    await briefs.note_session(tx, actor, execution_id, body)
 
 
 @router.put(

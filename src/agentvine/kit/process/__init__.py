@@ -29,6 +29,7 @@ from agentvine.kit.process.spec import (
     ProcessSpec,
     Stream,
 )
+from agentvine.kit.process.stdin import ProgramInput
 from agentvine.kit.process.table import RUN_MARKER, ProcessId, find_process, is_running
 from agentvine.kit.process.tree import EndedTree, ProcessTree
 from agentvine.kit.process.watch import PauseSwitch, Watch, Watchdog, WatchTimes
@@ -52,6 +53,7 @@ __all__ = [
     "ProcessJournal",
     "ProcessSpec",
     "ProcessTree",
+    "ProgramInput",
     "ProgramNotFound",
     "ProgramNotStarted",
     "ResourceLimits",

@@ -28,6 +28,7 @@ from agentvine.kit.process.spec import (
     ProcessSpec,
     Stream,
 )
+from agentvine.kit.process.stdin import ProgramInput
 from agentvine.kit.process.table import RUN_MARKER
 from agentvine.kit.process.tree import EndedTree, ProcessTree
 from agentvine.kit.process.watch import PauseSwitch, Watch, Watchdog, WatchTimes
@@ -46,6 +47,7 @@ async def run_process(
     stop: asyncio.Event | None = None,
     pause: PauseSwitch | None = None,
     journal: ProcessJournal | None = None,
+    stdin: ProgramInput | None = None,
 ) -> ProcessExit:
     """Run a program in its own session and wait for its end.
 
@@ -59,6 +61,7 @@ async def run_process(
         stop: Ends the program when set.
         pause: Lets it, and all it started, stand still meanwhile; its clocks stand still, too.
         journal: Told of the program before it starts, and as soon as nothing of it is left.
+        stdin: What it reads, from now until its end; without, it reads an end at once.
 
     Raises:
         ProgramNotFound: The program is not on the environment's PATH.
@@ -69,7 +72,7 @@ async def run_process(
     # What a child reports as its peak includes ours at the fork; only more than that is its own.
     inherited_peak = peak_bytes(resource.getrusage(resource.RUSAGE_SELF))
     group = _make_group(spec)
-    child = _start(spec, group, journal)
+    child = _start(spec, group, journal, stdin)
     run = _Run(spec, child, on_output, group)
     try:
         if journal is not None:
@@ -87,6 +90,8 @@ async def run_process(
         reaped = child.reap()
         run.note_cpu(reaped.cpu_seconds, group.cpu_seconds() if group is not None else 0.0)
         child.close()
+        if stdin is not None:
+            stdin.close()
         if group is not None:
             group.remove()
         if journal is not None and not run.ended.survivors:
@@ -112,14 +117,24 @@ def _make_group(spec: ProcessSpec) -> ControlGroup | None:
     return group
 
 
-def _start(spec: ProcessSpec, group: ControlGroup | None, journal: ProcessJournal | None) -> Child:
+def _start(
+    spec: ProcessSpec,
+    group: ControlGroup | None,
+    journal: ProcessJournal | None,
+    stdin: ProgramInput | None,
+) -> Child:
     if journal is not None:
         journal.announce(spec.run_id)
     environment = {**spec.environment, RUN_MARKER: spec.run_id}
+    source = stdin.connect() if stdin is not None else None
     try:
         if not spec.containment.has_keeper:
             return start_child(
-                spec.argv, cwd=spec.cwd, environment=environment, descriptors=spec.descriptors
+                spec.argv,
+                cwd=spec.cwd,
+                environment=environment,
+                stdin=source,
+                descriptors=spec.descriptors,
             )
         return start_kept(
             spec.argv,
@@ -129,13 +144,19 @@ def _start(spec: ProcessSpec, group: ControlGroup | None, journal: ProcessJourna
             group=group,
             rlimits=spec.limits.for_system(),
             descriptors=spec.descriptors,
+            stdin=source,
         )
     except AppError:
+        if stdin is not None:
+            stdin.close()
         if journal is not None:
             journal.forget(spec.run_id)
         if group is not None:
             group.remove()
         raise
+    finally:
+        if source is not None:
+            source.close()
 
 
 @dataclass(frozen=True, slots=True)

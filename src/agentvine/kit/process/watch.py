@@ -48,6 +48,7 @@ class Watch:
         self._clock = clock
         self._started = clock()
         self._paused_at: float | None = None
+        self._paused_for: set[str] = set()
         self._has_output = False
         self._has_event = False
         self._has_result = False
@@ -76,15 +77,17 @@ class Watch:
             self._result_at = self._now()
             self._changed.set()
 
-    def pause(self) -> None:
-        """Stop all clocks."""
+    def pause(self, reason: str = "asked") -> None:
+        """Stop all clocks until each who paused has let them go on."""
+        self._paused_for.add(reason)
         if self._paused_at is None:
             self._paused_at = self._clock()
             self._changed.set()
 
-    def resume(self) -> None:
-        """Let them go on from where they stood."""
-        if self._paused_at is not None:
+    def resume(self, reason: str = "asked") -> None:
+        """Let them go on from where they stood, unless another holds them."""
+        self._paused_for.discard(reason)
+        if self._paused_at is not None and not self._paused_for:
             self._started += self._clock() - self._paused_at
             shift = self._clock() - self._paused_at
             self._last_output += shift

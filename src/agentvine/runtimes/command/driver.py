@@ -20,6 +20,8 @@ class CommandRuntime:
     """Any shell command."""
 
     name = "command"
+    is_agent = False
+    uses_models = False
 
     async def detect(self) -> RuntimeInfo:
         """A shell is all it needs."""

@@ -1,0 +1,186 @@
+"""What an agent is told before it begins, and the session it can be resumed by."""
+
+import uuid
+from collections.abc import Sequence
+
+from sqlalchemy import select, update
+
+from agentvine.db.session import ReadSession, Transaction
+from agentvine.domains.agents.models import Agent
+from agentvine.domains.executions.enums import ExecutionStatus
+from agentvine.domains.executions.models import Execution
+from agentvine.domains.tasks.context import read_context
+from agentvine.domains.tasks.models import Task
+from agentvine.domains.work import queries as work
+from agentvine.domains.work.enums import OrderStatus
+from agentvine.domains.work.errors import LeaseLost
+from agentvine.domains.work.models import RunMessage, WorkOrder
+from agentvine.kit.actor import WorkerActor
+from agentvine.protocol.briefs import BriefIn, BriefMessage, NativeSession, RunBriefOut, SessionIn
+from agentvine.protocol.enums import FailureClass
+from agentvine.protocol.queue import OrderPayload
+
+_MAX_EARLIER = 20
+_MAX_MESSAGES = 50
+_MAX_SUMMARISED = 3
+_OF_NO_USE = {
+    FailureClass.CONTEXT_OVERFLOW.value,
+    FailureClass.RESUME_REFUSED.value,
+    FailureClass.MODEL_INVALID.value,
+}
+"""Where the last attempt ended so, its session would only lead there again."""
+_PLACE = (
+    "You work in a git work tree that was made for this task, on a branch of its own. Change files "
+    "in this folder only. When you are done, everything that you changed is committed for you and "
+    "reviewed: do not push, and do not switch branches. Run whatever you need in the foreground; "
+    "what still runs in the background when you end is ended with you."
+)
+
+
+async def get_brief(
+    read: ReadSession, actor: WorkerActor, execution_id: uuid.UUID, claim: BriefIn
+) -> RunBriefOut:
+    """The brief of an attempt, for the worker that holds its claim.
+
+    Raises:
+        LeaseLost: The caller does not hold it.
+    """
+    await work.task_of_claim(read, actor, claim.order_id, claim.fence)
+    order = await read.scalar(
+        select(WorkOrder).where(
+            WorkOrder.id == claim.order_id,
+            WorkOrder.fence == claim.fence,
+            WorkOrder.execution_id == execution_id,
+            WorkOrder.status == OrderStatus.CLAIMED,
+        )
+    )
+    if order is None:
+        raise LeaseLost("The order was taken back, or has ended; its run needs no brief.")
+    task = (await read.scalars(select(Task).where(Task.id == order.task_id))).one()
+    payload = OrderPayload.model_validate(order.payload)
+    run = read_context(task).run
+    agent = await _agent_of(read, task)
+    earlier = await _earlier_attempts(read, task, execution_id)
+    return RunBriefOut(
+        instruction=_instruction(task, payload),
+        system_prompt=agent.system_prompt if agent else None,
+        rules_file_path=agent.rules_file_path if agent else None,
+        model=run.model or (_model_of(agent) if agent else None),
+        permission_level=task.permission_level,
+        session=_session_of(earlier, payload.runtime),
+        summary=_summary(earlier),
+        last_failure=_failure_of(earlier[0]) if earlier else None,
+        messages=await _missed_messages(read, order),
+    )
+
+
+async def note_session(
+    tx: Transaction, actor: WorkerActor, execution_id: uuid.UUID, told: SessionIn
+) -> None:
+    """Keep an attempt's session; the same may be told again, a newer one replaces it.
+
+    Raises:
+        LeaseLost: The attempt is not the caller's.
+    """
+    await work.task_of_claim(tx, actor, told.order_id, told.fence)
+    values: dict[str, str] = {"session_id": told.session_id}
+    if told.model:
+        values["model"] = told.model
+    found = await tx.scalar(
+        update(Execution)
+        .where(
+            Execution.id == execution_id,
+            Execution.work_order_id == told.order_id,
+            Execution.fence == told.fence,
+        )
+        .values(values)
+        .returning(Execution.id)
+        .execution_options(synchronize_session=False)
+    )
+    if found is None:
+        raise LeaseLost("This attempt is not of that claim.")
+
+
+async def _agent_of(read: ReadSession, task: Task) -> Agent | None:
+    if task.assigned_to_agent_id is None:
+        return None
+    return await read.scalar(select(Agent).where(Agent.id == task.assigned_to_agent_id))
+
+
+def _model_of(agent: Agent) -> str | None:
+    model = agent.model_config.get("model")
+    return model if isinstance(model, str) and model else None
+
+
+async def _earlier_attempts(
+    read: ReadSession, task: Task, execution_id: uuid.UUID
+) -> Sequence[Execution]:
+    """The newest first."""
+    query = (
+        select(Execution)
+        .where(Execution.task_id == task.id, Execution.id != execution_id)
+        .order_by(Execution.started_at.desc(), Execution.id.desc())
+        .limit(_MAX_EARLIER)
+    )
+    return (await read.scalars(query)).all()
+
+
+def _session_of(earlier: Sequence[Execution], runtime: str) -> NativeSession | None:
+    for attempt in earlier:
+        is_of_no_use = attempt.failure_class in _OF_NO_USE or attempt.runtime != runtime
+        if is_of_no_use or attempt.status is ExecutionStatus.COMPLETED:
+            return None
+        if attempt.session_id is not None:
+            return NativeSession(
+                session_id=attempt.session_id,
+                runtime=runtime,
+                worker_id=attempt.worker_id,
+                execution_id=attempt.id,
+                model=attempt.model,
+            )
+    return None
+
+
+def _summary(earlier: Sequence[Execution]) -> str | None:
+    told = [
+        f"Attempt {each.attempt} ended as {each.failure_class}: {each.failure_message}"
+        for each in reversed(earlier[:_MAX_SUMMARISED])
+        if each.failure_class
+    ]
+    return "\n".join(told) or None
+
+
+def _failure_of(attempt: Execution) -> FailureClass | None:
+    return FailureClass(attempt.failure_class) if attempt.failure_class else None
+
+
+async def _missed_messages(read: ReadSession, order: WorkOrder) -> list[BriefMessage]:
+    query = (
+        select(RunMessage)
+        .where(
+            RunMessage.work_order_id == order.id,
+            RunMessage.fence < order.fence,
+            RunMessage.delivered_at.is_(None),
+        )
+        .order_by(RunMessage.fence, RunMessage.number)
+        .limit(_MAX_MESSAGES)
+    )
+    rows = (await read.scalars(query)).all()
+    return [BriefMessage(author=row.author, text=row.text) for row in rows]
+
+
+def _instruction(task: Task, payload: OrderPayload) -> str:
+    parts = [f"# {payload.task_ref}: {payload.title}"]
+    if payload.description:
+        parts.append(payload.description.strip())
+    if payload.command:
+        parts.append(payload.command.strip())
+    if task.definition_of_done:
+        parts.append(f"## Done when\n\n{task.definition_of_done.strip()}")
+    if payload.test_command:
+        parts.append(
+            "## Tests\n\nWhat you change is tested by this command, in this folder; run it "
+            f"yourself before you say that you are done:\n\n    {payload.test_command.strip()}"
+        )
+    parts.append(f"## Where you are\n\n{_PLACE}")
+    return "\n\n".join(parts)

@@ -1,0 +1,111 @@
+"""What an agent is told before it begins, and the session that the next attempt goes on with."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.api import Api
+from tests.support.builders.identity import unique
+from tests.support.space import Json, Space, WireWorker, claim_of, make_space
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+AGENT = {"run_runtime": "claude-code", "run_command": None}
+
+
+async def begun(api: Api, **fields: Any) -> tuple[Space, WireWorker, Json, Json]:
+    space = await make_space(api)
+    task = await space.task(**{**AGENT, **fields})
+    worker = await space.worker(runtimes=["claude-code"], controls={"steers": ["claude-code"]})
+    return space, worker, task, await worker.claim_one()
+
+
+async def brief(worker: WireWorker, order: Json) -> Json:
+    return await worker.caller.post(f"/executions/{order['execution_id']}/brief", claim_of(order))
+
+
+async def tell(worker: WireWorker, order: Json, session: str, **more: object) -> int:
+    body = claim_of(order) | {"session_id": session, **more}
+    path = f"/executions/{order['execution_id']}/session"
+    return (await worker.caller.call("PUT", path, json=body)).status_code
+
+
+async def again(worker: WireWorker, order: Json, failure_class: str) -> Json:
+    """The next attempt, after one that failed."""
+    await worker.fail(order, failure_class, retry_after_seconds=0)
+    for _ in range(600):
+        if found := await worker.claim(wait_seconds=1):
+            return found[0]
+    raise AssertionError("it did not come again")
+
+
+async def test_a_brief_tells_what_is_to_be_done_and_how(shared_api: Api):
+    _, worker, task, order = await begun(
+        shared_api,
+        title="Sort the imports",
+        description="In all files.",
+        definition_of_done="No linter complains.",
+        run_test_command="pytest -q",
+        run_model="some-model",
+        permission="autonomous",
+    )
+    told = await brief(worker, order)
+    for part in (task["ref"], "Sort the imports", "In all files.", "No linter", "pytest -q"):
+        assert part in told["instruction"]
+    assert (told["model"], told["permission_level"]) == ("some-model", "autonomous")
+    assert (told["session"], told["summary"], told["messages"]) == (None, None, [])
+
+
+async def test_the_next_attempt_is_given_session_summary_and_missed_words(shared_api: Api):
+    space, worker, _, order = await begun(shared_api)
+    assert await tell(worker, order, "first") == 204
+    assert await tell(worker, order, "second", model="m-1") == 204
+    await space.owner.post(f"/queue/orders/{order['order_id']}/messages", {"text": "Use tabs."})
+    following = await again(worker, order, "rate_limited")
+
+    told = await brief(worker, following)
+    assert told["session"] == {
+        "session_id": "second",
+        "runtime": "claude-code",
+        "worker_id": worker.worker_id,
+        "execution_id": order["execution_id"],
+        "model": "m-1",
+    }
+    assert "rate_limited: it went wrong" in told["summary"]
+    assert told["last_failure"] == "rate_limited"
+    assert [each["text"] for each in told["messages"]] == ["Use tabs."]
+    stored = await space.owner.get(f"/executions/{order['execution_id']}")
+    assert (stored["session_id"], stored["model"]) == ("second", "m-1")
+
+
+@pytest.mark.parametrize(
+    ("failure_class", "is_offered"), [("context_overflow", False), ("command_failed", True)]
+)
+async def test_a_session_that_would_only_lead_there_again_is_not_offered(
+    shared_api: Api, failure_class: str, is_offered: bool
+):
+    space, worker, task, order = await begun(shared_api)
+    await tell(worker, order, "s-1")
+    await worker.fail(order, failure_class)
+    await space.act(task, "retry")
+    told = await brief(worker, await worker.claim_one())
+    assert (told["session"] is not None) is is_offered
+    assert failure_class in told["summary"]
+
+
+async def test_only_who_holds_the_claim_is_briefed_and_heard(shared_api: Api):
+    space, worker, _, order = await begun(shared_api)
+    other = await space.worker()
+    path = f"/executions/{order['execution_id']}"
+    for who, claim in (
+        (other, claim_of(order)),
+        (worker, claim_of(order) | {"fence": order["fence"] + 1}),
+    ):
+        answer = await who.caller.call("POST", f"{path}/brief", json=claim)
+        assert (answer.status_code, answer.json()["code"]) == (409, "lease_lost")
+        body = claim | {"session_id": unique("s")}
+        answer = await who.caller.call("PUT", f"{path}/session", json=body)
+        assert (answer.status_code, answer.json()["code"]) == (409, "lease_lost")
+    await worker.complete(order)
+    answer = await worker.caller.call("POST", f"{path}/brief", json=claim_of(order))
+    assert answer.status_code == 409
