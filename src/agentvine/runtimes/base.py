@@ -153,6 +153,8 @@ class RunContext:
     """What an agent is to do; None for runtimes that drive none, or where there is no server."""
     models: ModelAccess | None = None
     """None: the program's own login is all there is."""
+    models_problem: str | None = None
+    """What to set on the server, where it has nobody to be asked."""
     mcp: McpAccess | None = None
     home: Path | None = None
     """A private folder of this task and runtime, kept for later attempts: the program's settings

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from agentvine.kit.errors import Invalid
 from agentvine.runtimes.base import Runtime
 from agentvine.runtimes.command import CommandRuntime
+from agentvine.runtimes.llm import LlmRuntime
 from agentvine.runtimes.scripted import ScriptedRuntime
 
 
@@ -42,4 +43,4 @@ class RuntimeRegistry:
 
 def builtin_runtimes() -> RuntimeRegistry:
     """Every runtime that comes with AgentVine."""
-    return RuntimeRegistry([CommandRuntime(), ScriptedRuntime()])
+    return RuntimeRegistry([CommandRuntime(), LlmRuntime(), ScriptedRuntime()])

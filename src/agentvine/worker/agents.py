@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import shutil
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from pydantic import BaseModel
@@ -17,11 +17,14 @@ from agentvine.client import RetryPolicy
 from agentvine.kit.errors import AppError, Internal, LimitReached, NotFound, Unavailable
 from agentvine.protocol.briefs import BriefIn, RunBriefOut, SessionIn
 from agentvine.protocol.enums import LogLevel
+from agentvine.protocol.models import ModelAccessIn
 from agentvine.protocol.queue import ClaimedOrder
 from agentvine.runtimes.agent_log import RAW
-from agentvine.runtimes.base import OutputSink, RunContext
+from agentvine.runtimes.base import ModelAccess, OutputSink, RunContext
 from agentvine.worker.disk import write_durably
 from agentvine.worker.tools import WorkerTools
+
+T = TypeVar("T")
 
 _RETRY = RetryPolicy(base_seconds=0.5, cap_seconds=10.0)
 _PASSING = (Unavailable, LimitReached, Internal, OSError)
@@ -46,6 +49,8 @@ async def briefed(
     home = tools.places.data.home(order.payload.task_id, order.payload.runtime)
     await asyncio.to_thread(home.mkdir, parents=True, exist_ok=True, mode=0o700)
     brief = _with_session_of(home, await _ask_for_brief(tools, order, context.stop))
+    if tools.runtimes.get(order.payload.runtime).uses_models:
+        context = await _with_models(tools, order, context)
     keeper = SessionTeller(tools, order, home)
     telling = asyncio.create_task(keeper.run())
     sandbox = context.sandbox
@@ -140,27 +145,49 @@ def _forget(homes: Path, before: float) -> None:
                 home.parent.rmdir()
 
 
-async def _ask_for_brief(
-    tools: WorkerTools, order: ClaimedOrder, stop: asyncio.Event
-) -> RunBriefOut | None:
-    """However long it takes, unless the run is to stop."""
-    claim = BriefIn(order_id=order.order_id, fence=order.fence)
+async def _persist(ask: Callable[[], Awaitable[T]], stop: asyncio.Event, what: str) -> T | None:
+    """What the server says, however long it takes; None for an older one, or when told to stop."""
     failures = 0
     while not stop.is_set():
         try:
-            return await tools.client.executions.brief(order.execution_id, claim)
+            return await ask()
         except NotFound:
             break
         except _PASSING as error:
-            log.warning("brief.not_given", problem=str(error))
+            log.warning("agent.not_told", what=what, problem=str(error))
             after = error.retry_after if isinstance(error, AppError) else None
             pause = _RETRY.pause(failures, after)
             failures += 1
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await stop.wait()
-    # An older server gives none; a run that is to stop needs none.
     return None
+
+
+async def _ask_for_brief(
+    tools: WorkerTools, order: ClaimedOrder, stop: asyncio.Event
+) -> RunBriefOut | None:
+    claim = BriefIn(order_id=order.order_id, fence=order.fence)
+    executions = tools.client.executions
+    return await _persist(lambda: executions.brief(order.execution_id, claim), stop, "brief")
+
+
+async def _with_models(tools: WorkerTools, order: ClaimedOrder, context: RunContext) -> RunContext:
+    """With the run's own key for the gateway, or with what is to be set where nobody answers."""
+    claim = ModelAccessIn(order_id=order.order_id, fence=order.fence)
+    executions = tools.client.executions
+    told = await _persist(
+        lambda: executions.model_access(order.execution_id, claim), context.stop, "models"
+    )
+    if told is None or not told.is_available:
+        return replace(context, models_problem=told.problem if told else None)
+    access = ModelAccess(
+        base_url=f"{tools.client.base_url.rstrip('/')}{told.path}",
+        key=told.key,
+        models=tuple(told.models),
+        default_model=told.default_model,
+    )
+    return replace(context, models=access)
 
 
 def _with_session_of(home: Path, brief: RunBriefOut | None) -> RunBriefOut | None:

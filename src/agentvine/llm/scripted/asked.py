@@ -81,8 +81,9 @@ class Transcript:
 
     def add_results(self, number: int = 1) -> None:
         """Tools gave so many results."""
-        self.results += number
-        self._is_in_prompt = False
+        if number:
+            self.results += number
+            self._is_in_prompt = False
 
     def add_reply(self, *, is_new: bool = True) -> None:
         """The model said something; a further part of the same reply is not new."""

@@ -43,9 +43,9 @@ class AnthropicMessages:
                 told.add_reply()
             elif message.get("role") == "system":
                 told.remarks += texts_of(content)
-            elif results:
-                told.add_results(results)
             else:
+                # Words beside results were said while the tools ran.
+                told.add_results(results)
                 told.add_prompt(texts_of(content))
         tools = [as_dict(tool) for tool in as_list(body.get("tools"))]
         return Asked(

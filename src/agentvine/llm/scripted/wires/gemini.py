@@ -41,9 +41,8 @@ class GenerateContent:
             results = sum("functionResponse" in part for part in parts)
             if content.get("role") == "model":
                 told.add_reply()
-            elif results:
-                told.add_results(results)
             else:
+                told.add_results(results)
                 told.add_prompt(texts_of(parts))
         system = as_dict(body.get("systemInstruction") or body.get("system_instruction"))
         return Asked(
