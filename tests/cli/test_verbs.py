@@ -260,6 +260,25 @@ def test_a_worker_is_invited(cli: Cli):
     assert cli("worker", "revoke", "nobody", "--yes").exit_code == 4
 
 
+def test_agents_and_how_they_were_set_up(cli: Cli):
+    made = cli(
+        *("agent", "create", "Ada", "--type", "coder", "--runtime", "command"),
+        *("--model", "small", "--effort", "low", "--prompt", "Be brief."),
+    )
+    said(made, "Ada, coder, is in the team")
+    assert cli("agent", "create", "ada", "--type", "tester").exit_code == 5
+    assert cli("agent", "create", "Bob", "--type", "cook").exit_code == 2
+    said(cli("agent", "list"), "Ada", "coder", "everything", "command small")
+    said(cli("agent", "edit", "ada", "--model", "large", "--inactive"), "now at revision 2")
+    assert cli("agent", "edit", "ada").exit_code == 2, "nothing is named"
+    said(cli("agent", "history", "ada"), "command small", "command large")
+    said(cli("agent", "restore", "ada", "1"), "as in revision 1; that is 3")
+    said(cli("agent", "show", "Ada"), "small", "low", "Be brief.", "3")
+    assert cli("agent", "restore", "ada", "9").exit_code == 4
+    said(cli("agent", "remove", "Ada", "--yes"), "Ada is removed")
+    assert cli("agent", "show", "Ada").exit_code == 4
+
+
 def test_providers_their_keys_and_their_models(cli: Cli, tmp_path: Path):
     key_file = tmp_path / "key"
 

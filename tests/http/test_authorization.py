@@ -171,6 +171,15 @@ CASES = {
     "GET /budgets/{budget_id}": Case("budgets:read", ROW),
     "PATCH /budgets/{budget_id}": Case("budgets:write", ROW, {"amount_usd": "30.00"}),
     "DELETE /budgets/{budget_id}": Case("budgets:write", ROW),
+    "GET /agents": Case("agents:read", LIST),
+    "POST /agents": Case(
+        "agents:write", ROW, {"name": "{unique}", "type": "coder", "project_id": "{project_id}"}
+    ),
+    "GET /agents/{agent_id}": Case("agents:read", ROW),
+    "PATCH /agents/{agent_id}": Case("agents:write", ROW, {"system_prompt": "Be brief."}),
+    "DELETE /agents/{agent_id}": Case("agents:write", ROW),
+    "GET /agents/{agent_id}/revisions": Case("agents:read", ROW),
+    "POST /agents/{agent_id}/restore": Case("agents:write", ROW, {"revision": 1}),
     "GET /model-providers": Case("models:read", LIST),
     "POST /model-providers": Case(
         "models:write",

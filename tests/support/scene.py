@@ -95,6 +95,9 @@ async def make_scene(api: Api, people: People) -> Scene:
             "amount_usd": "10.00",
         },
     )
+    agent = await people.owner.post(
+        "/agents", {"name": unique("agent"), "type": "coder", "project_id": str(project.id)}
+    )
     provider = await _add_provider(people.owner, project.id)
     changes = await people.owner.get("/modifications", params={"task_id": str(task.id)})
     token = await people.owner.post("/tokens", {"name": "one to revoke"})
@@ -109,6 +112,7 @@ async def make_scene(api: Api, people: People) -> Scene:
             "username": fellow.username,
             "user_id": str(fellow.id),
             "budget_id": budget["id"],
+            "agent_id": agent["id"],
             "provider_id": provider["id"],
             "credential_id": provider["credentials"][0]["id"],
             "order_id": held["order_id"],

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from agentvine.cli.session import Session
 from agentvine.client import Listing
 from agentvine.kit.errors import Invalid, NotFound
+from agentvine.protocol.agents import AgentOut
 from agentvine.protocol.executions import ExecutionOut
 from agentvine.protocol.identity import TokenOut, UserOut
 from agentvine.protocol.modifications import ModificationOut
@@ -167,6 +168,17 @@ async def find_budget(session: Session, name: str) -> BudgetOut:
     return _only(found, name, "budget", lambda row: str(row.id))
 
 
+async def find_agent(session: Session, name: str, project: str | None = None) -> AgentOut:
+    """An agent by name or id; a project's own before one for all."""
+    if (given := as_uuid(name)) is not None:
+        return await session.client.agents.get(given)
+    of = await project_id(session, project) if project is not None else None
+    listed = session.client.agents.list(project_id=of)
+    found = [row async for row in every(listed) if row.name.casefold() == name.casefold()]
+    own = [row for row in found if row.project_id is not None]
+    return _only(own or found, name, "agent", lambda row: str(row.id))
+
+
 async def find_provider(session: Session, name: str, project: str | None = None) -> ProviderOut:
     """A provider of models by name or id; one for all before those of projects."""
     if (given := as_uuid(name)) is not None:
@@ -276,6 +288,7 @@ def _only(found: Sequence[M], name: str, kind: str, tell: Callable[[M], str]) ->
 
 
 _GROUP = {
+    "agent": "agent",
     "budget": "budget",
     "provider": "provider",
     "key": "provider",

@@ -36,6 +36,7 @@ COMMANDS: dict[str, Lazy] = {
     "project": Lazy(f"{_GROUPS}.projects:project", "Projects and who may see them."),
     "budget": Lazy(f"{_GROUPS}.usage:budget", "What may be spent on language models."),
     "usage": Lazy(f"{_GROUPS}.usage:usage", "What language models used and cost."),
+    "agent": Lazy(f"{_GROUPS}.agents:agent", "The agents of a team."),
     "provider": Lazy(f"{_GROUPS}.providers:provider", "Providers of models, and their keys."),
     "model": Lazy(f"{_GROUPS}.providers:model", "Which models may be used, and by which names."),
     "login": Lazy(f"{_GROUPS}.identity:login", "Sign in to a server and remember it."),

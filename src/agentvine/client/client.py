@@ -6,6 +6,7 @@ from typing import Any, Self
 import httpx2
 from pydantic import SecretStr, TypeAdapter
 
+from agentvine.client.agents import AgentsApi
 from agentvine.client.executions import ExecutionsApi
 from agentvine.client.identity import AuthApi, TokensApi, UsersApi
 from agentvine.client.limits import LimitsApi
@@ -65,6 +66,7 @@ class Client:
         self.modifications = ModificationsApi(self._transport)
         self.budgets = BudgetsApi(self._transport)
         self.usage = UsageApi(self._transport)
+        self.agents = AgentsApi(self._transport)
         self.providers = ProvidersApi(self._transport)
         self.models = ModelsApi(self._transport)
 

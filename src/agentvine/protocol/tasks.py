@@ -65,6 +65,8 @@ class TaskCreateIn(Input):
     parent_id: uuid.UUID | None = None
     depends_on: list[uuid.UUID] = Field(default_factory=list[uuid.UUID], max_length=200)
     run: TaskRun = TaskRun()
+    agent_id: uuid.UUID | None = None
+    """Whose work it is; its runtime and model are taken where ``run`` names none."""
     budget_usd: Usd | None = None
     """What its calls to language models may cost in all."""
     metadata: dict[str, Any] = Field(default_factory=dict[str, Any])
@@ -74,7 +76,7 @@ class TaskCreateIn(Input):
 class TaskEditIn(Edit):
     """Fields left out stay as they are; ``run`` may be changed until the task is claimed."""
 
-    may_be_emptied = frozenset({"description", "definition_of_done", "budget_usd"})
+    may_be_emptied = frozenset({"description", "definition_of_done", "budget_usd", "agent_id"})
 
     title: str | None = Field(default=None, min_length=1, max_length=300)
     description: str | None = Field(default=None, max_length=1_000_000)
@@ -82,6 +84,8 @@ class TaskEditIn(Edit):
     permission: PermissionLevel | None = None
     definition_of_done: str | None = Field(default=None, max_length=100_000)
     run: TaskRun | None = None
+    agent_id: uuid.UUID | None = None
+    """Whose work its next attempt is."""
     budget_usd: Usd | None = None
 
 
@@ -126,6 +130,7 @@ class TaskOut(Output):
     target_branch: str | None
     definition_of_done: str | None
     parent_id: uuid.UUID | None
+    agent_id: uuid.UUID | None = None
     run: TaskRun
     metadata: dict[str, Any]
     row_version: int

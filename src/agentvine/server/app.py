@@ -8,6 +8,7 @@ from fastapi import APIRouter, FastAPI, Response
 
 from agentvine import __version__
 from agentvine.config.settings import Settings
+from agentvine.domains.agents import api as agents
 from agentvine.domains.executions import api as executions
 from agentvine.domains.gateway import api as gateway
 from agentvine.domains.identity import api as identity
@@ -29,7 +30,18 @@ from agentvine.server.readiness import NotReady, Readiness
 
 API_PREFIX = "/api/v1"
 
-_SLICES = (identity, projects, tasks, work, workers, executions, modifications, usage, gateway)
+_SLICES = (
+    identity,
+    projects,
+    agents,
+    tasks,
+    work,
+    workers,
+    executions,
+    modifications,
+    usage,
+    gateway,
+)
 
 _DESCRIPTION = """A control plane for teams of coding agents.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from agentvine.cli import resolve
 from agentvine.cli.actions.projects import register_repository
-from agentvine.cli.actions.tasks import new_task, read_text
+from agentvine.cli.actions.tasks import agent_id, new_task, read_text
 from agentvine.cli.hosting import Hosting, plan_for, require_server
 from agentvine.cli.lazy import load
 from agentvine.cli.progress import PlainProgress, SilentProgress
@@ -54,11 +54,13 @@ async def run(
         require_server(session)
     async with Hosting(session, plan_for(session, values)) as hosting:
         repository = await place_of(session, repo, project)
-        body = new_task(
-            {"title": title, "description": text, "repository_id": repository.id},
-            values,
-            start=True,
-        )
+        given = {
+            "title": title,
+            "description": text,
+            "repository_id": repository.id,
+            "agent_id": await agent_id(session, values, project),
+        }
+        body = new_task(given, values, start=True)
         task = await session.client.tasks.create(body)
         if not wait:
             session.out.done(_tell_how_to_follow(task), task)
@@ -94,6 +96,8 @@ def progress(session: Session) -> PlainProgress:
 
 
 def _check_command(values: dict[str, Any]) -> None:
+    if values.get("agent") and values.get("runtime") is None:
+        return
     if values.get("runtime") in (None, "command") and not (values.get("command") or "").strip():
         raise CommandMissing("Say what is to be done in the repository: --command 'isort .'")
 

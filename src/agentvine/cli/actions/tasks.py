@@ -89,6 +89,7 @@ def _fields(task: TaskDetailOut) -> list[tuple[str, object]]:
         ),
         ("kind", f"{task.type.value}, {task.priority.value}, {task.permission.value}"),
         ("target", task.target_branch),
+        ("agent", task.agent_id),
         ("runtime", run.runtime),
         ("model", run.model),
         ("command", run.command),
@@ -161,11 +162,20 @@ async def create(
         "project_id": await resolve.project_id(session, project) if project else None,
         "depends_on": [await resolve.task_id(session, name, project) for name in depends_on],
         "parent_id": await resolve.task_id(session, parent, project) if parent else None,
+        "agent_id": await agent_id(session, values, project),
     }
     body = new_task(given, values, start=not no_start)
     task = await session.client.tasks.create(body, key=key)
     why = f": {task.status_reason}" if task.status_reason else ""
     session.out.done(f"{task.ref} {task.title} is {task.status.value}{why}", task)
+
+
+async def agent_id(
+    session: Session, values: dict[str, Any], project: str | None
+) -> uuid.UUID | None:
+    """The agent that ``--agent`` names, if it does."""
+    name: str | None = values.get("agent")
+    return (await resolve.find_agent(session, name, project)).id if name else None
 
 
 def new_task(given: dict[str, Any], values: dict[str, Any], *, start: bool) -> TaskCreateIn:
@@ -225,6 +235,7 @@ async def edit(
         "priority": priority,
         "definition_of_done": done,
         "run": run if run != task.run else None,
+        "agent_id": await agent_id(session, values, project),
         "budget_usd": values.get("budget"),
     }
     changes = {field: value for field, value in given.items() if value is not None}

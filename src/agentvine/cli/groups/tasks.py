@@ -35,6 +35,7 @@ def run_options(function: F) -> F:
     """How a task is carried out: for ``task create``, ``task edit`` and ``run``."""
     for option in reversed(
         [
+            click.option("--agent", metavar="AGENT", help="Whose work it is."),
             click.option("--command", "-c", metavar="CMD", help="The shell command to run."),
             click.option("--test", "-t", metavar="CMD", help="The command that tests the change."),
             click.option("--timeout", type=click.IntRange(1), metavar="S", help="Seconds to work."),

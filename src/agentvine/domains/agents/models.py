@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Index, Text, UniqueConstraint
+from sqlalchemy import CheckConstraint, Index, Integer, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from agentvine.db.base import Base
@@ -20,7 +20,7 @@ from agentvine.db.columns import (
     varchar,
 )
 from agentvine.db.types import Json
-from agentvine.domains.agents.enums import AgentId, AgentMemoryId, AgentType
+from agentvine.domains.agents.enums import AgentId, AgentMemoryId, AgentRevisionId, AgentType
 from agentvine.domains.projects.enums import ProjectId
 
 
@@ -41,8 +41,31 @@ class Agent(Base):
     rules_file_path: Mapped[str | None] = varchar(500)
     is_active: Mapped[bool] = flag(default=True)
     project_id: Mapped[ProjectId | None] = foreign_key("projects.id", on_delete="CASCADE")
+    revision: Mapped[int] = integer(1, nullable=False)
+    """How often it was set up; grows with each change."""
     created_at: Mapped[datetime] = stamp_now()
     updated_at: Mapped[datetime] = stamp_now()
+
+    __mapper_args__ = {"version_id_col": revision}  # noqa: RUF012  # read once by the mapper
+
+
+class AgentRevision(Base):
+    """How an agent was set up, kept for ever: by number, and who set it up so."""
+
+    __tablename__ = "agent_revisions"
+    __table_args__ = (UniqueConstraint("agent_id", "revision"),)
+
+    id: Mapped[AgentRevisionId] = uuid_key()
+    agent_id: Mapped[AgentId] = foreign_key("agents.id", on_delete="CASCADE")
+    revision: Mapped[int] = mapped_column(Integer())
+    name: Mapped[str] = varchar(50)
+    model_config: Mapped[dict[str, Any]] = document(dict)
+    system_prompt: Mapped[str | None] = mapped_column(Text())
+    rules_file_path: Mapped[str | None] = varchar(500)
+    is_active: Mapped[bool] = flag(default=True, nullable=False)
+    changed_by: Mapped[str] = varchar(200)
+    """As audit rows write it."""
+    created_at: Mapped[datetime] = stamp_now(nullable=False)
 
 
 class AgentMemory(Base):

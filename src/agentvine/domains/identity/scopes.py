@@ -14,6 +14,7 @@ _AREAS = (
     "modifications",
     "budgets",
     "models",
+    "agents",
 )
 
 SCOPES: frozenset[str] = frozenset(

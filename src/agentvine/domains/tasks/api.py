@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
+from agentvine.domains.agents.errors import AgentNotFound, AgentUnusable
 from agentvine.domains.identity.idempotency import CreateOnce
 from agentvine.domains.projects.errors import (
     ProjectNotFound,
@@ -50,9 +51,11 @@ _WRITE = (TaskNotFound, ProjectReadOnly)
 
 
 async def task_filter(  # the query parameters of a list
+    *,
     project_id: uuid.UUID | None = None,
     repository_id: uuid.UUID | None = None,
     parent_id: uuid.UUID | None = None,
+    agent_id: uuid.UUID | None = None,
     status: Annotated[list[TaskStatus] | None, Query()] = None,
     type: Annotated[list[TaskType] | None, Query()] = None,  # noqa: A002  # as clients call it
     priority: Annotated[list[TaskPriority] | None, Query()] = None,
@@ -62,6 +65,7 @@ async def task_filter(  # the query parameters of a list
         project_id=project_id,
         repository_id=repository_id,
         parent_id=parent_id,
+        agent_id=agent_id,
         statuses=status or (),
         types=type or (),
         priorities=priority or (),
@@ -91,6 +95,8 @@ async def list_tasks(
         ProjectMissing,
         TaskNotRunnable,
         DependencyElsewhere,
+        AgentNotFound,
+        AgentUnusable,
     ),
 )
 async def create_task(body: TaskCreateIn, actor: TaskWriter, tx: Tx, once: CreateOnce) -> TaskOut:
@@ -110,7 +116,9 @@ async def get_task(task_id: uuid.UUID, actor: TaskReader, read: Read) -> TaskDet
 
 @router.patch(
     "/tasks/{task_id}",
-    responses=responses(*_WRITE, TaskRunning, TaskAlreadyFinished, TaskNotRunnable),
+    responses=responses(
+        *_WRITE, TaskRunning, TaskAlreadyFinished, TaskNotRunnable, AgentNotFound, AgentUnusable
+    ),
 )
 async def edit_task(
     task_id: uuid.UUID, body: TaskEditIn, actor: TaskWriter, tx: Tx, expected: ExpectedVersion

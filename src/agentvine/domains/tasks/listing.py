@@ -37,6 +37,7 @@ class TaskFilter:
     project_id: uuid.UUID | None = None
     repository_id: uuid.UUID | None = None
     parent_id: uuid.UUID | None = None
+    agent_id: uuid.UUID | None = None
     statuses: Sequence[TaskStatus] = ()
     types: Sequence[TaskType] = ()
     priorities: Sequence[TaskPriority] = ()
@@ -66,6 +67,7 @@ def _filtered(query: Select[Task], wanted: TaskFilter) -> Select[Task]:
         (Task.project_id, wanted.project_id),
         (Task.repository_id, wanted.repository_id),
         (Task.parent_task_id, wanted.parent_id),
+        (Task.assigned_to_agent_id, wanted.agent_id),
     )
     several = (
         (Task.status, wanted.statuses),

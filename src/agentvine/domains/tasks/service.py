@@ -6,6 +6,9 @@ from pydantic_core import to_jsonable_python
 from sqlalchemy import update
 
 from agentvine.db.session import Transaction
+from agentvine.domains.agents import queries as agents
+from agentvine.domains.agents.enums import AgentId
+from agentvine.domains.agents.models import Agent
 from agentvine.domains.conversations.enums import ConversationType
 from agentvine.domains.conversations.models import Conversation
 from agentvine.domains.identity import history
@@ -43,6 +46,7 @@ async def create_task(tx: Transaction, actor: UserActor, wanted: TaskCreateIn) -
     Raises:
         ProjectMissing: Neither a project nor a repository of one is named, or they differ, or
             the parent's is another.
+        AgentUnusable: The agent is inactive, or another project's.
         TaskNotRunnable: It is to start but lacks what its runtime needs.
         DependencyElsewhere: It depends on a task of another project.
     """
@@ -50,6 +54,10 @@ async def create_task(tx: Transaction, actor: UserActor, wanted: TaskCreateIn) -
     parent = await queries.get_task(tx, actor, wanted.parent_id) if wanted.parent_id else None
     if parent is not None and parent.project_id != project.id:
         raise ProjectMissing(f"{parent.title!r}, the parent, belongs to another project.")
+    run = wanted.run
+    if wanted.agent_id is not None:
+        agent = await agents.get_agent_for_task(tx, actor, wanted.agent_id, project.id)
+        run = _run_by(agent, run)
     task = Task(
         id=new_id(),
         number=await _next_number(tx, project.id),
@@ -65,14 +73,15 @@ async def create_task(tx: Transaction, actor: UserActor, wanted: TaskCreateIn) -
         branch_name=wanted.target_branch or (repository.default_branch if repository else None),
         definition_of_done=wanted.definition_of_done,
         parent_task_id=parent.id if parent else None,
+        assigned_to_agent_id=AgentId(wanted.agent_id) if wanted.agent_id else None,
         metadata_=wanted.metadata,
         budget_usd=wanted.budget_usd,
         created_by=actor.user_id,
     )
     is_started = wanted.start and wanted.permission is not PermissionLevel.HUMAN_REQUIRED
-    write_context(task, TaskContext(run=wanted.run, is_started=is_started))
+    write_context(task, TaskContext(run=run, is_started=is_started))
     if is_started:
-        check_runnable(task, wanted.run)
+        check_runnable(task, run)
     conversation = Conversation(
         id=new_id(),
         title=wanted.title[:200],
@@ -98,6 +107,14 @@ async def create_task(tx: Transaction, actor: UserActor, wanted: TaskCreateIn) -
     await tx.flush()
     await tx.refresh(task)
     return task
+
+
+def _run_by(agent: Agent, run: TaskRun) -> TaskRun:
+    """The agent's own runtime where the task does not say."""
+    runtime = agent.model_config.get("runtime")
+    if runtime and "runtime" not in run.model_fields_set:
+        return run.model_copy(update={"runtime": runtime})
+    return run
 
 
 async def settle(tx: Transaction, task: Task) -> None:
@@ -139,6 +156,8 @@ async def edit_task(tx: Transaction, task: Task, change: TaskEditIn) -> Task:
     Raises:
         TaskRunning: ``run`` cannot change while an attempt runs.
         TaskAlreadyFinished: A finished task's run is history.
+        AgentNotFound: There is no such agent, or it is not theirs to see.
+        AgentUnusable: It is inactive, or another project's.
     """
     fields = change.model_dump(exclude_unset=True)
     before = {name: _field(task, name) for name in fields}
@@ -152,6 +171,8 @@ async def edit_task(tx: Transaction, task: Task, change: TaskEditIn) -> Task:
             check_runnable(task, change.run)
         write_context(task, context.model_copy(update={"run": change.run}))
         fields.pop("run")
+    if "agent_id" in fields:
+        await _assign(tx, task, fields.pop("agent_id"))
     if "permission" in fields:
         _change_permission(tx, task, PermissionLevel(fields.pop("permission")))
     for name, value in fields.items():
@@ -329,7 +350,15 @@ async def _next_number(tx: Transaction, project_id: uuid.UUID) -> int:
     return int(taken) - 1
 
 
+async def _assign(tx: Transaction, task: Task, agent_id: uuid.UUID | None) -> None:
+    if agent_id is not None:
+        await agents.get_agent_for_task(tx, tx.actor, agent_id, task.project_id)
+    task.assigned_to_agent_id = AgentId(agent_id) if agent_id else None
+
+
 def _field(task: Task, name: str) -> object:
+    if name == "agent_id":
+        return to_jsonable_python(task.assigned_to_agent_id)
     if name == "run":
         return read_context(task).run.model_dump(mode="json")
     if name == "permission":
