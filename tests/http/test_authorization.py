@@ -1,6 +1,7 @@
 """Every route, asked by everybody who should not be let in, and by somebody who should."""
 
 import base64
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -311,7 +312,8 @@ async def request_for(stage: Stage, name: str) -> Request:
     people = stage.people
     if name == REVOKES_A_WORKER:
         people = replace(people, worker=await stage.api.worker(unique("token")))
-    scene = stage.scene if method == "GET" else await make_scene(stage.api, people)
+    wanted = set(re.findall(r"\{(\w+)\}", f"{path} {case.body} {case.query}"))
+    scene = stage.scene if method == "GET" else await make_scene(stage.api, people, wanted)
     if name in WANT_A_LIMIT:
         await limit_and_pause(stage.api, scene.names["project_id"])
     scene.names["new_repository"] = str(stage.repository)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from pydantic import TypeAdapter
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -55,21 +56,23 @@ SINCE_1_2: dict[str, type[Any]] = {"controlled": HeartbeatOut, "listen": ListenO
 """``control`` has an answer without a body."""
 
 pytestmark = pytest.mark.promise("P26")
+on_the_shared_loop = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest.fixture
-async def conversation(api: Api) -> Conversation:
-    ground = await make_ground(api.database)
+@pytest_asyncio.fixture(loop_scope="module")
+async def conversation(shared_api: Api) -> Conversation:
+    ground = await make_ground(shared_api.database)
     queue = unique("queue")
     async with ground.transaction() as tx:
         for _ in range(3):
             run = {"command": "true", "queue_name": queue}
             await make_task(tx, ground.owner, ground.repository, run=run)
     known = {"session_id": str(new_id()), "worker_name": unique("worker"), "queue": queue}
-    admin = await api.person(unique("admin"), UserRole.ADMIN)
-    return Conversation(await api.worker(unique("token")), known, admin)
+    admin = await shared_api.person(unique("admin"), UserRole.ADMIN)
+    return Conversation(await shared_api.worker(unique("token")), known, admin)
 
 
+@on_the_shared_loop
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_a_server_of_today_takes_what_an_earlier_worker_says(
     conversation: Conversation, version: str
@@ -94,13 +97,14 @@ def test_a_client_of_today_understands_what_an_earlier_server_answers(version: s
         TypeAdapter(model).validate_json(json.dumps(recorded[name].answer))
 
 
+@on_the_shared_loop
 @pytest.mark.parametrize("version", ["0.9", "2.0", "11.1"])
 async def test_a_worker_of_another_major_version_is_refused_and_nothing_changes(
-    api: Api, conversation: Conversation, version: str
+    shared_api: Api, conversation: Conversation, version: str
 ):
     recorded = read_recorded(PROTOCOL_VERSION)
     await conversation.play({"register": recorded["register"]})
-    before = await _orders_and_attempts(api)
+    before = await _orders_and_attempts(shared_api)
     conversation.worker.http.headers[PROTOCOL_HEADER] = version
     for name, then in recorded.items():
         path = re.sub(r"\{\w+\}", str(new_id()), then.path)
@@ -108,9 +112,10 @@ async def test_a_worker_of_another_major_version_is_refused_and_nothing_changes(
         assert problem["code"] == "protocol_unsupported", name
         behind = "server" if version > "1" else "client"
         assert f"where the {behind} runs" in problem["detail"]
-    assert await _orders_and_attempts(api) == before
+    assert await _orders_and_attempts(shared_api) == before
 
 
+@on_the_shared_loop
 @pytest.mark.parametrize("told", ["", "new", "1", "1.0.0", "-1.0", "2.0 "])
 async def test_what_is_no_version_is_no_reason_to_refuse(conversation: Conversation, told: str):
     conversation.worker.http.headers[PROTOCOL_HEADER] = told
@@ -140,6 +145,7 @@ async def test_a_client_refuses_what_a_server_of_another_major_version_answers(v
         await transport.close()
 
 
+@on_the_shared_loop
 async def test_todays_messages_are_recorded(conversation: Conversation):
     version = PROTOCOL_VERSION
     if os.environ.get("AGENTVINE_RECORD_PROTOCOL") and version not in RECORDED:

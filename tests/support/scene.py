@@ -1,7 +1,7 @@
 """One row of every kind that people can ask for, and people who may and may not see them."""
 
 import hashlib
-import uuid
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,10 @@ from tests.support.space import log_body
 _BUNDLE = (
     b"# v2 git bundle\n" + b"2" * 40 + b" refs/heads/agentvine/t-1\n\nPACK"  # nobody unpacks it
 )
+
+
+Names = dict[str, str]
+"""By the names that the routes' paths have for them: the ids of rows."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +70,15 @@ async def make_people(api: Api) -> People:
     )
 
 
-async def make_scene(api: Api, people: People) -> Scene:
-    """A project with a repository, members, and a task whose change waits for approval."""
+async def make_scene(api: Api, people: People, wanted: Collection[str] | None = None) -> Scene:
+    """A project with a repository, members, and a task whose change waits for approval.
+
+    Args:
+        api: The server.
+        people: Who comes to it.
+        wanted: The names that matter; what none of them needs is left out, since a run and a
+            provider cost ten times as much as a project. None: everything.
+    """
     owner = people.owner.actor
     async with api.database.transaction(owner) as tx:
         project = await make_project(tx, owner)
@@ -85,55 +96,79 @@ async def make_scene(api: Api, people: People) -> Scene:
             (fellow.username, "developer"),
         ):
             await projects.set_member(tx, project, MemberIn(username=username, role=role))
+    names = {
+        "project_id": str(project.id),
+        "repository_id": str(repository.id),
+        "task_id": str(task.id),
+        "other_id": str(other.id),
+        "third_id": str(third.id),
+        "username": fellow.username,
+        "user_id": str(fellow.id),
+        "unique": unique("thing"),
+    }
+    for made, make in _MORE.items():
+        if wanted is None or not made.isdisjoint(wanted):
+            names |= await make(api, people, names, queue)
+    return Scene(names)
+
+
+async def _with_run(api: Api, people: People, names: Names, queue: str) -> Names:
     held = await _run(api, people.worker, queue)
-    budget = await people.owner.post(
-        "/budgets",
-        {
-            "name": unique("budget"),
-            "scope": "project",
-            "project_id": str(project.id),
-            "amount_usd": "10.00",
-        },
-    )
-    agent = await people.owner.post(
-        "/agents", {"name": unique("agent"), "type": "coder", "project_id": str(project.id)}
-    )
-    provider = await _add_provider(people.owner, project.id)
-    changes = await people.owner.get("/modifications", params={"task_id": str(task.id)})
+    task = {"task_id": names["task_id"]}
+    changes = await people.owner.get("/modifications", params=task)
+    return held | {"modification_id": changes["items"][0]["id"]}
+
+
+async def _with_budget(api: Api, people: People, names: Names, queue: str) -> Names:
+    body = {
+        "name": unique("budget"),
+        "scope": "project",
+        "project_id": names["project_id"],
+        "amount_usd": "10.00",
+    }
+    return {"budget_id": (await people.owner.post("/budgets", body))["id"]}
+
+
+async def _with_agent(api: Api, people: People, names: Names, queue: str) -> Names:
+    body = {"name": unique("agent"), "type": "coder", "project_id": names["project_id"]}
+    return {"agent_id": (await people.owner.post("/agents", body))["id"]}
+
+
+async def _with_provider(api: Api, people: People, names: Names, queue: str) -> Names:
+    provider = await _add_provider(people.owner, names["project_id"])
+    return {"provider_id": provider["id"], "credential_id": provider["credentials"][0]["id"]}
+
+
+async def _with_token(api: Api, people: People, names: Names, queue: str) -> Names:
     token = await people.owner.post("/tokens", {"name": "one to revoke"})
-    invitation = await people.admin.post("/workers/invitations", {"name": "one to withdraw"})
-    return Scene(
-        {
-            "project_id": str(project.id),
-            "repository_id": str(repository.id),
-            "task_id": str(task.id),
-            "other_id": str(other.id),
-            "third_id": str(third.id),
-            "username": fellow.username,
-            "user_id": str(fellow.id),
-            "budget_id": budget["id"],
-            "agent_id": agent["id"],
-            "provider_id": provider["id"],
-            "credential_id": provider["credentials"][0]["id"],
-            "order_id": held["order_id"],
-            "execution_id": held["execution_id"],
-            "modification_id": changes["items"][0]["id"],
-            "token_id": token["info"]["id"],
-            "enrolment_id": invitation["info"]["id"],
-            "worker_id": held["worker_id"],
-            "unique": unique("thing"),
-        }
-    )
+    return {"token_id": token["info"]["id"]}
 
 
-async def _add_provider(owner: Caller, project_id: uuid.UUID) -> dict[str, Any]:
+async def _with_invitation(api: Api, people: People, names: Names, queue: str) -> Names:
+    body = {"name": "one to withdraw"}
+    invitation = await people.admin.post("/workers/invitations", body)
+    return {"enrolment_id": invitation["info"]["id"]}
+
+
+_MORE: dict[frozenset[str], Callable[[Api, People, Names, str], Awaitable[Names]]] = {
+    frozenset({"order_id", "execution_id", "worker_id", "modification_id"}): _with_run,
+    frozenset({"budget_id"}): _with_budget,
+    frozenset({"agent_id"}): _with_agent,
+    frozenset({"provider_id", "credential_id"}): _with_provider,
+    frozenset({"token_id"}): _with_token,
+    frozenset({"enrolment_id"}): _with_invitation,
+}
+"""What a scene may have besides, by the names it gives."""
+
+
+async def _add_provider(owner: Caller, project_id: str) -> dict[str, Any]:
     """A provider with a key that is switched off, so that nobody asks Anthropic with it."""
     provider = await owner.post(
         "/model-providers",
         {
             "name": unique("provider"),
             "kind": "anthropic",
-            "project_id": str(project_id),
+            "project_id": project_id,
             "models": [unique("model")],
             "key": unique("key"),
         },

@@ -1,0 +1,10 @@
+"""One database and one server per file, for tests that make their own rows."""
+
+from tests.support.per_file import (
+    pytest_generate_tests,
+    shared_api,
+    shared_database,
+    shared_settings,
+)
+
+__all__ = ["pytest_generate_tests", "shared_api", "shared_database", "shared_settings"]
