@@ -12,7 +12,7 @@ from tests.support.cli import Sandbox, wait_until
 from tests.support.http import serve
 from tests.support.repositories import Repo
 
-MODEL = "claude-sonnet-4-5"
+MODEL = "claude-sonnet-4-6"
 CHECK = f"{sys.executable} -c 'import pathlib; assert pathlib.Path(\"hello.txt\").read_text()'"
 SCRIPT = """
 usage: {input: 1111, output: 22, cache_read: 333, cache_write: 44}

@@ -28,6 +28,8 @@ class Endpoint:
     """For people."""
     is_openais: bool = False
     """Whether OpenAI itself is asked; others know its older words alone."""
+    origin: object = field(default=None, repr=False, compare=False)
+    """What whoever found it knows it by."""
 
 
 class Endpoints(Protocol):

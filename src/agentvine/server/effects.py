@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from agentvine.config.settings import Settings, environment_for_child
 from agentvine.db.session import Database
 from agentvine.domains.executions.importing import BundleImporter
+from agentvine.domains.gateway.doors import ModelDoors
 from agentvine.domains.gateway.keys import KeyDesk
 from agentvine.domains.gateway.relay import Gateway
 from agentvine.domains.gateway.targets import ProviderTargets
@@ -39,6 +40,13 @@ def open_gateway(settings: Settings, database: Database, vault: KeyVault) -> Gat
         ProviderTargets(database, vault),
         settings.zone,
     )
+
+
+def open_doors(settings: Settings, database: Database, vault: KeyVault) -> ModelDoors:
+    """The server's own way to models."""
+    owner = f"{socket.gethostname()}:{os.getpid()}"
+    targets = ProviderTargets(database, vault)
+    return ModelDoors(database.clock, Ledger(database, owner), targets, settings.zone)
 
 
 def build_effects(settings: Settings, database: Database) -> Effects:

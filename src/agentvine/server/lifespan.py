@@ -12,6 +12,7 @@ from agentvine.db.session import Database
 from agentvine.domains.executions.importing import BundleImporter
 from agentvine.domains.executions.jobs import ImportChore
 from agentvine.domains.executions.service import BUNDLES
+from agentvine.domains.gateway.doors import ModelDoors
 from agentvine.domains.gateway.environment import adopt_environment
 from agentvine.domains.gateway.keys import BELIEVED_SECONDS
 from agentvine.domains.gateway.probing import ProviderProbe
@@ -43,7 +44,7 @@ from agentvine.kit.clock import Clock, SystemClock
 from agentvine.reactions.routing import build_reactions
 from agentvine.reactions.shortcuts import BEAT, PLAIN
 from agentvine.server.background import Chore, Supervisor
-from agentvine.server.effects import build_effects, open_gateway
+from agentvine.server.effects import build_effects, open_doors, open_gateway
 from agentvine.server.readiness import Readiness
 
 log = structlog.get_logger(__name__)
@@ -94,13 +95,12 @@ async def running(
 async def _serving(
     settings: Settings, database: Database, queue: QueueChores, vault: KeyVault
 ) -> AsyncGenerator[tuple[HttpState, Supervisor], None]:
-    effects = build_effects(settings, database)
+    effects, poll = build_effects(settings, database), settings.queue.poll_interval_seconds
     shortcuts = Shortcuts(database, settings.queue, PLAIN)
     room = WaitingRoom(database, settings.queue, shortcuts)
-    tasks, limit_chores = TaskChores(database), LimitChores(database)
+    tasks, limit_chores, uses = TaskChores(database), LimitChores(database), LastUses(database)
     applying, importing = ApplyChore(effects.applier), ImportChore(effects.importer)
-    uses, gateway = LastUses(database), open_gateway(settings, database, vault)
-    poll = settings.queue.poll_interval_seconds
+    gateway, doors = open_gateway(settings, database, vault), open_doors(settings, database, vault)
     supervisor = Supervisor(
         database,
         database.clock,
@@ -140,6 +140,7 @@ async def _serving(
             Readiness: Readiness(database),
             ProviderProbe: ProviderProbe(database, vault, database.clock),
             Gateway: gateway,
+            ModelDoors: doors,
         },
     )
     supervisor.start()
@@ -149,7 +150,7 @@ async def _serving(
         http.stopping.set()
         await supervisor.stop()
         await uses.write()
-        for part in (applying, importing, effects.applier, gateway):
+        for part in (applying, importing, effects.applier, gateway, doors):
             await part.close()
 
 
