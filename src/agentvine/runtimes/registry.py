@@ -7,6 +7,7 @@ from agentvine.runtimes.base import Runtime
 from agentvine.runtimes.command import CommandRuntime
 from agentvine.runtimes.llm import LlmRuntime
 from agentvine.runtimes.scripted import ScriptedRuntime
+from agentvine.runtimes.stream_json import ClaudeCodeRuntime, QwenRuntime
 
 
 class RuntimeUnknown(Invalid):
@@ -43,4 +44,6 @@ class RuntimeRegistry:
 
 def builtin_runtimes() -> RuntimeRegistry:
     """Every runtime that comes with AgentVine."""
-    return RuntimeRegistry([CommandRuntime(), LlmRuntime(), ScriptedRuntime()])
+    return RuntimeRegistry(
+        [CommandRuntime(), LlmRuntime(), ScriptedRuntime(), ClaudeCodeRuntime(), QwenRuntime()]
+    )

@@ -1,0 +1,164 @@
+"""Claude Code, driven by its stream of JSON lines and its control protocol."""
+
+import asyncio
+import json
+from contextlib import suppress
+from pathlib import Path
+
+from agentvine.config.settings import environment_for_child
+from agentvine.kit.process import ExitReason
+from agentvine.protocol.enums import FailureClass, PermissionLevel
+from agentvine.runtimes.agent import AGENT_WATCH, run_agent
+from agentvine.runtimes.base import LoginState, RunContext, RunFailure, RunOutcome, RuntimeInfo
+from agentvine.runtimes.detection import detect_program, places_of, require_program
+from agentvine.runtimes.pins import CLAUDE_CODE
+from agentvine.runtimes.resuming import brief_of, prompt_of, run_or_begin_anew
+from agentvine.runtimes.runner import Program
+from agentvine.runtimes.stream_json.moving import bring_session
+from agentvine.runtimes.stream_json.program import StreamJsonProgram
+
+_LOGIN_VARIABLES = ("CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_API_KEY")
+_CREDENTIALS = ".credentials.json"
+_RULES = (
+    "If the repository has a file AGENTS.md or CLAUDE.md, read it before you begin, and follow it."
+)
+_MODES = {
+    PermissionLevel.HUMAN_REQUIRED: ("default", ()),
+    PermissionLevel.SUPERVISED: ("acceptEdits", ()),
+    # Not the mode that asks nothing at all: root may not use it, and questions would be lost.
+    PermissionLevel.AUTONOMOUS: (
+        "acceptEdits",
+        ("Bash", "Edit", "Write", "NotebookEdit", "WebFetch", "WebSearch", "mcp__agentvine"),
+    ),
+}
+_NO_WAY = (
+    "Claude Code has no way to a model: set up a provider on the server (`agentvine provider`), or "
+    "log in on the worker's machine (`claude`, then /login), or give the worker "
+    "CLAUDE_CODE_OAUTH_TOKEN."
+)
+
+
+class ClaudeCodeRuntime:
+    """Claude Code."""
+
+    name = "claude-code"
+    is_agent = True
+    uses_models = True
+
+    async def detect(self) -> RuntimeInfo:
+        """Look for `claude`, and whether its user is logged in."""
+        login = LoginState.READY if _own_login() else LoginState.MISSING
+        return await detect_program(self.name, CLAUDE_CODE, login)
+
+    async def run(self, context: RunContext) -> RunOutcome:
+        """Do the task.
+
+        Raises:
+            AgentProgramMissing: `claude` is not here.
+        """
+        program = require_program(CLAUDE_CODE)
+        if context.models is None and not _own_login():
+            return no_way_to_a_model(_NO_WAY)
+        home = context.home or Path(context.environment().get("HOME", "/"))
+        config = home / "claude" if context.home else home / ".claude"
+        await asyncio.to_thread(_prepare, config, context)
+
+        async def run(session_id: str | None) -> RunOutcome:
+            if session_id is not None:
+                await asyncio.to_thread(
+                    bring_session, config / "projects", context.worktree, session_id
+                )
+            plan = _plan(context, program, config, session_id)
+            prompt = prompt_of(context, is_resumed=session_id is not None)
+            return await run_agent(
+                context, StreamJsonProgram(plan, prompt, resumes=session_id is not None)
+            )
+
+        return await run_or_begin_anew(context, run)
+
+
+def no_way_to_a_model(message: str) -> RunOutcome:
+    """How a run ends for which there is neither a provider nor a login."""
+    return RunOutcome(
+        reason=ExitReason.EXITED,
+        exit_code=None,
+        duration_seconds=0.0,
+        message=message,
+        failure=RunFailure(FailureClass.AUTH_FAILED, message),
+        told_result=False,
+    )
+
+
+def _plan(context: RunContext, program: Path, config: Path, session_id: str | None) -> Program:
+    brief = brief_of(context)
+    mode, allowed = _MODES[brief.permission_level]
+    model = brief.model or (context.models.default_model if context.models else None)
+    argv = [str(program), "-p", "--input-format", "stream-json", "--output-format", "stream-json"]
+    argv += ["--verbose", "--replay-user-messages", "--permission-prompt-tool", "stdio"]
+    # Settings of the repository could allow what people did not, and run what nobody asked for.
+    argv += ["--permission-mode", mode, "--setting-sources="]
+    if allowed:
+        argv += ["--allowedTools", ",".join(allowed)]
+    if model:
+        argv += ["--model", model]
+    if session_id is not None:
+        argv += [f"--resume={session_id}"]
+    argv += ["--append-system-prompt", "\n\n".join(filter(None, (brief.system_prompt, _RULES)))]
+    if context.mcp is not None:
+        argv += ["--mcp-config", str(config / "agentvine-mcp.json"), "--strict-mcp-config"]
+    return Program(
+        argv=argv,
+        timeout_seconds=context.timeout_seconds,
+        extra_environment=_environment(context, config, model),
+        watch=AGENT_WATCH,
+        needs=places_of(program),
+        has_input=True,
+    )
+
+
+def _environment(context: RunContext, config: Path, model: str | None) -> dict[str, str]:
+    own = {
+        "CLAUDE_CONFIG_DIR": str(config),
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",
+        "CLAUDE_CODE_MAX_RETRIES": "2",
+        "ENABLE_TOOL_SEARCH": "false",
+    }
+    if context.models is not None:
+        own["ANTHROPIC_BASE_URL"] = f"{context.models.base_url}/anthropic"
+        own["ANTHROPIC_API_KEY"] = context.models.key
+        if model:
+            # What it asks on the side must be of the same list.
+            own["ANTHROPIC_DEFAULT_HAIKU_MODEL"] = model
+        return own
+    return own | _own_variables()
+
+
+def _prepare(config: Path, context: RunContext) -> None:
+    config.mkdir(parents=True, exist_ok=True, mode=0o700)
+    own, linked = _user_config() / _CREDENTIALS, config / _CREDENTIALS
+    if context.home is not None and linked.is_symlink():
+        linked.unlink()
+    if context.home is not None and context.models is None and own.is_file():
+        with suppress(FileExistsError):
+            linked.symlink_to(own)
+    if context.mcp is not None:
+        headers = {"Authorization": f"Bearer {context.mcp.key}"}
+        server = {"type": "http", "url": context.mcp.url, "headers": headers}
+        path = config / "agentvine-mcp.json"
+        path.touch(mode=0o600)
+        path.write_text(json.dumps({"mcpServers": {"agentvine": server}}))
+
+
+def _own_login() -> bool:
+    return bool(_own_variables()) or (_user_config() / _CREDENTIALS).is_file()
+
+
+def _own_variables() -> dict[str, str]:
+    ours = environment_for_child(_LOGIN_VARIABLES)
+    return {name: ours[name] for name in _LOGIN_VARIABLES if ours.get(name)}
+
+
+def _user_config() -> Path:
+    ours = environment_for_child(("CLAUDE_CONFIG_DIR",))
+    return Path(ours.get("CLAUDE_CONFIG_DIR") or Path.home() / ".claude")
