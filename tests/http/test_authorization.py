@@ -201,6 +201,15 @@ CASES = {
     "PUT /model-rules": Case(
         "models:write", ROW, {"project_id": "{project_id}", "allowed": ["claude-*"]}
     ),
+    "GET /questions": Case("questions:read", LIST),
+    "GET /questions/stream": Case("questions:read", ANYBODY, query={"seconds": "0"}),
+    "GET /questions/{question_id}": Case("questions:read", ROW),
+    "POST /questions/{question_id}/answer": Case("questions:write", ROW, {"text": "Blanks."}),
+    "GET /projects/{project_id}/answer-rules": Case("questions:read", ROW),
+    "POST /projects/{project_id}/answer-rules": Case(
+        "questions:write", ROW, {"effect": "allow", "tool": "Bash", "pattern": "git status"}
+    ),
+    "DELETE /answer-rules/{rule_id}": Case("questions:write", ROW),
     "GET /usage": Case("usage:read", ANYBODY),
     "GET /usage/calls": Case("usage:read", LIST),
     "POST /executions/{execution_id}/usage": Case(
@@ -225,6 +234,13 @@ CASES = {
     ),
     "POST /executions/{execution_id}/brief": Case("work", WORK, REPORT),
     "PUT /executions/{execution_id}/session": Case("work", WORK, REPORT | {"session_id": "s"}),
+    "POST /executions/{execution_id}/questions": Case(
+        "work", WORK, REPORT | {"key": "1", "text": "Tabs or blanks?"}
+    ),
+    "GET /executions/{execution_id}/questions/{question_id}": Case(
+        "work", WORK, query={"order_id": "{order_id}", "fence": "99"}
+    ),
+    "POST /executions/{execution_id}/questions/{question_id}/withdraw": Case("work", WORK, REPORT),
     "PUT /executions/{execution_id}/bundle": Case(
         "work", WORK, query={"order_id": "{order_id}", "fence": "99", "sha256": "0" * 64}
     ),

@@ -139,6 +139,12 @@ async def _with_provider(api: Api, people: People, names: Names, queue: str) -> 
     return {"provider_id": provider["id"], "credential_id": provider["credentials"][0]["id"]}
 
 
+async def _with_rule(api: Api, people: People, names: Names, queue: str) -> Names:
+    body = {"effect": "deny", "tool": "Bash", "pattern": "git push *"}
+    path = f"/projects/{names['project_id']}/answer-rules"
+    return {"rule_id": (await people.owner.post(path, body))["id"]}
+
+
 async def _with_token(api: Api, people: People, names: Names, queue: str) -> Names:
     token = await people.owner.post("/tokens", {"name": "one to revoke"})
     return {"token_id": token["info"]["id"]}
@@ -151,7 +157,10 @@ async def _with_invitation(api: Api, people: People, names: Names, queue: str) -
 
 
 _MORE: dict[frozenset[str], Callable[[Api, People, Names, str], Awaitable[Names]]] = {
-    frozenset({"order_id", "execution_id", "worker_id", "modification_id"}): _with_run,
+    frozenset(
+        {"order_id", "execution_id", "worker_id", "modification_id", "question_id"}
+    ): _with_run,
+    frozenset({"rule_id"}): _with_rule,
     frozenset({"budget_id"}): _with_budget,
     frozenset({"agent_id"}): _with_agent,
     frozenset({"provider_id", "credential_id"}): _with_provider,
@@ -200,6 +209,10 @@ async def _run(api: Api, worker: Caller, queue: str) -> dict[str, str]:
         f"/executions/{order['execution_id']}/usage",
         {"order_id": claim[0], "fence": claim[1], "calls": [call]},
     )
+    asked = await worker.post(
+        f"/executions/{order['execution_id']}/questions",
+        {"order_id": claim[0], "fence": claim[1], "key": "1", "text": "Tabs or blanks?"},
+    )
     digest = hashlib.sha256(_BUNDLE).hexdigest()
     stored = await worker.call(
         "PUT",
@@ -225,4 +238,5 @@ async def _run(api: Api, worker: Caller, queue: str) -> dict[str, str]:
         "worker_id": me["worker_id"],
         "order_id": order["order_id"],
         "execution_id": order["execution_id"],
+        "question_id": asked["id"],
     }

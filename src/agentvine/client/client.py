@@ -13,6 +13,7 @@ from agentvine.client.limits import LimitsApi
 from agentvine.client.modifications import ModificationsApi
 from agentvine.client.projects import ProjectsApi, RepositoriesApi
 from agentvine.client.providers import ModelsApi, ProvidersApi
+from agentvine.client.questions import QuestionsApi
 from agentvine.client.queue import QueueApi
 from agentvine.client.tasks import TasksApi
 from agentvine.client.transport import RetryPolicy, Transport, get_root
@@ -64,6 +65,7 @@ class Client:
         self.workers = WorkersApi(self._transport)
         self.executions = ExecutionsApi(self._transport)
         self.modifications = ModificationsApi(self._transport)
+        self.questions = QuestionsApi(self._transport)
         self.budgets = BudgetsApi(self._transport)
         self.usage = UsageApi(self._transport)
         self.agents = AgentsApi(self._transport)

@@ -11,7 +11,7 @@ import os
 import secrets
 import stat
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import platformdirs
@@ -97,6 +97,20 @@ class QueueSettings(BaseModel):
         return self
 
 
+class QuestionSettings(BaseModel):
+    """What becomes of questions that nobody answers."""
+
+    model_config = ConfigDict(frozen=True)
+
+    expire_seconds: float = Field(default=0.0, ge=0)
+    """How long a question is open unless it says otherwise itself; 0: until it is answered."""
+    on_expiry: Literal["deny", "default", "fail", "wait"] = "deny"
+    """What happens then: it is denied, its default option is the answer, the run fails, or it
+    stays open."""
+    advice_seconds: float = Field(default=120.0, gt=0)
+    """How long a language model may think about a question before a person is asked."""
+
+
 class WorkerSettings(BaseModel):
     """What all runs of a worker are held to, whatever a task or repository asks for."""
 
@@ -123,6 +137,9 @@ class WorkerSettings(BaseModel):
     leftover_days: float = Field(default=14.0, ge=0, le=36500)
     """How long work trees of dead workers are kept unused; then what is in them goes under a rescue
     ref, and they are removed. 0 keeps them for good."""
+    answer_wait_seconds: float = Field(default=900.0, ge=0)
+    """How long a run that has asked something keeps its slot; then it ends, and the task goes on
+    when the answer is there."""
 
 
 class ProviderSettings(BaseModel):
@@ -210,6 +227,8 @@ class Settings(BaseSettings):
     JSON list. Others need an admin."""
     queue: QueueSettings = QueueSettings()
     """Numbers of the work queue."""
+    questions: QuestionSettings = QuestionSettings()
+    """What becomes of questions that nobody answers."""
     worker: WorkerSettings = WorkerSettings()
     """What all runs of a worker are held to."""
     providers: ProviderSettings = ProviderSettings()

@@ -16,6 +16,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from agentvine.kit.guards import outside_transaction
 
 _MAX_PAYLOADS = 256
+_MANY_HINTS = 200
 _MAX_CHANNELS = 4096
 _MAX_MESSAGE_BYTES = 7900  # PostgreSQL takes less than 8000
 _INTERVAL_SECONDS = 0.02
@@ -55,6 +56,38 @@ class Subscription:
         if payload and len(self._payloads) < _MAX_PAYLOADS:
             self._payloads[payload] = None
         self._woken.set()
+
+
+async def heard_of(
+    subscription: Subscription, what: str | None, over: asyncio.Event, seconds: float
+) -> bool:
+    """Whether there was a hint about this before the time was over, or the wait.
+
+    Args:
+        subscription: To the channel of such things.
+        what: The payload to wait for; None: any hint will do.
+        over: Ends the wait.
+        seconds: The longest to wait.
+    """
+    ending = asyncio.ensure_future(over.wait())
+    try:
+        async with asyncio.timeout(seconds):
+            while not over.is_set():
+                hint = asyncio.ensure_future(subscription.wait(seconds))
+                try:
+                    await asyncio.wait([hint, ending], return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    hint.cancel()
+                heard = subscription.take()
+                # With none, or very many, it is not clear what they were about.
+                is_clear = what is not None and 0 < len(heard) < _MANY_HINTS
+                if not over.is_set() and (what in heard or not is_clear):
+                    return True
+    except TimeoutError:
+        return False
+    finally:
+        ending.cancel()
+    return False
 
 
 class Hints(ABC):

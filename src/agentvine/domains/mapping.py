@@ -17,6 +17,7 @@ from agentvine.domains.modifications import models as modifications
 from agentvine.domains.notifications import models as notifications
 from agentvine.domains.plans import models as plans
 from agentvine.domains.projects import models as projects
+from agentvine.domains.questions import models as questions
 from agentvine.domains.studio import models as studio
 from agentvine.domains.tasks import models as tasks
 from agentvine.domains.usage import models as usage
@@ -39,6 +40,7 @@ SLICES = (
     usage,
     modifications,
     gateway,
+    questions,
     studio,
 )
 """The modules that hold tables, lowest slice first."""

@@ -21,6 +21,8 @@ MAX_TOOL_INPUT_BYTES = 256 * 1024
 MAX_QUESTION_DIFF_CHARACTERS = 200_000
 MAX_OPTIONS = 50
 MAX_WAIT_SECONDS = 55.0
+MAX_EXPIRY_SECONDS = 366 * 24 * 3600
+MAX_PATTERN_CHARACTERS = 4000
 
 
 class QuestionKind(StrEnum):
@@ -96,6 +98,12 @@ class QuestionIn(Verbatim):
     tool_name: str | None = Field(default=None, max_length=200)
     tool_input: dict[str, Any] | None = None
     diff: str | None = Field(default=None, max_length=MAX_QUESTION_DIFF_CHARACTERS)
+    worktree: str | None = Field(default=None, max_length=4096)
+    """Where the run works: what a tool writes elsewhere is not the run's own."""
+    expires_in_seconds: float | None = Field(default=None, ge=1, le=MAX_EXPIRY_SECONDS)
+    """None: the server's usual time."""
+    on_expiry: ExpiryPolicy | None = None
+    """None: the server's usual policy."""
 
     @field_validator("tool_input")
     @classmethod
@@ -113,6 +121,9 @@ class AnswerIn(Input):
     choices: list[str] = Field(default_factory=list[str], max_length=MAX_OPTIONS)
     updated_input: dict[str, Any] | None = None
     remember: RememberScope | None = None
+    """Answer the same in future without asking, as far as this reaches; permissions only."""
+    pattern: str | None = Field(default=None, min_length=1, max_length=MAX_PATTERN_CHARACTERS)
+    """Which inputs of the tool that is about, ``*`` for any text; None: this very input."""
 
     @model_validator(mode="after")
     def _says_something(self) -> "AnswerIn":
@@ -120,7 +131,16 @@ class AnswerIn(Input):
             raise ValueError("a person allows, denies or answers")
         if self.decision is None and not self.text.strip() and not self.choices:
             raise ValueError("an answer has a decision, a text or choices")
+        if self.pattern is not None and self.remember is None:
+            raise ValueError("a pattern says what to remember; say how far, too")
         return self
+
+
+class WithdrawIn(Input):
+    """An answer is no longer wanted."""
+
+    order_id: uuid.UUID
+    fence: int
 
 
 class AnswerOut(Output):
@@ -141,7 +161,12 @@ class QuestionOut(Output):
     """A question and, once there is one, its answer."""
 
     id: uuid.UUID
+    project_id: uuid.UUID
+    task_id: uuid.UUID
+    task_ref: str
+    task_title: str
     execution_id: uuid.UUID | None
+    """The attempt that waits for it, or was the last to ask."""
     key: str
     kind: QuestionKind
     state: QuestionState
@@ -156,4 +181,48 @@ class QuestionOut(Output):
     asked_at: datetime
     expires_at: datetime | None
     on_expiry: ExpiryPolicy
+    why: str
+    """Why a person is asked, or who is asked first."""
     answer: AnswerOut | None
+
+
+class RuleEffect(StrEnum):
+    """What a rule does, strictest first."""
+
+    DENY = "deny"
+    """Never: no answer that was remembered, and no level, outranks it."""
+    ASK = "ask"
+    """Always ask a person, but for what is remembered."""
+    MODEL = "model"
+    """Ask a language model first; a person where it cannot tell."""
+    ALLOW = "allow"
+
+
+class RuleIn(Input):
+    """What is answered without asking a person."""
+
+    effect: RuleEffect
+    tool: str = Field(default="*", min_length=1, max_length=200)
+    """The tool's name, ``*`` for any text; the case of letters does not matter."""
+    pattern: str = Field(default="*", min_length=1, max_length=MAX_PATTERN_CHARACTERS)
+    """The command, path or other input, ``*`` for any text."""
+    reason: str = Field(default="", max_length=1000)
+    """Told to the agent."""
+
+
+class RuleOut(Output):
+    """A rule; one without a task is the whole project's."""
+
+    id: uuid.UUID
+    project_id: uuid.UUID
+    task_id: uuid.UUID | None
+    execution_id: uuid.UUID | None
+    effect: RuleEffect
+    tool: str
+    pattern: str | None
+    """None: one input to the letter, as it was answered."""
+    reason: str
+    question_id: uuid.UUID | None
+    """Whose answer it remembers."""
+    created_by: uuid.UUID | None
+    created_at: datetime

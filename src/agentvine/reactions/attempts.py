@@ -98,7 +98,7 @@ async def on_attempt_ended(tx: Transaction, event: AttemptEnded) -> None:
         return
     if event.will_retry:
         if task.status in RUNNING:
-            set_status(tx, task, TaskStatus.QUEUED, reason=f"is tried again: {event.message}")
+            set_status(tx, task, TaskStatus.QUEUED, reason=_why_again(event))
         return
     failure = event.failure_class
     if failure is not None and failure.handling is FailureHandling.WAIT:
@@ -123,6 +123,11 @@ async def _keep_change(
     return await modifications.record_change(
         tx, task, repository, execution, report, is_failed=is_failed
     )
+
+
+def _why_again(event: AttemptEnded) -> str:
+    waits = event.failure_class is FailureClass.WAITING_FOR_ANSWER
+    return f"waits for an answer: {event.message}" if waits else f"is tried again: {event.message}"
 
 
 def _why_review(tests: TestReport | None) -> str:

@@ -14,6 +14,7 @@ from agentvine.domains.gateway import api as gateway
 from agentvine.domains.identity import api as identity
 from agentvine.domains.modifications import api as modifications
 from agentvine.domains.projects import api as projects
+from agentvine.domains.questions import api as questions
 from agentvine.domains.tasks import api as tasks
 from agentvine.domains.usage import api as usage
 from agentvine.domains.work import api as work
@@ -40,6 +41,7 @@ _SLICES = (
     executions,
     modifications,
     usage,
+    questions,
     gateway,
 )
 

@@ -9,6 +9,7 @@ import structlog
 
 from agentvine.config.settings import Settings, with_secret_key
 from agentvine.db.session import Database
+from agentvine.domains.conversations.questions import CHANNEL as QUESTIONS
 from agentvine.domains.executions.importing import BundleImporter
 from agentvine.domains.executions.jobs import ImportChore
 from agentvine.domains.executions.service import BUNDLES
@@ -27,6 +28,9 @@ from agentvine.domains.modifications.applying import ChangeApplier
 from agentvine.domains.modifications.jobs import ApplyChore
 from agentvine.domains.modifications.service import CHANNEL as MODIFICATIONS
 from agentvine.domains.projects.inspection import RepositoryInspector
+from agentvine.domains.questions.advice import AdviceDesk, Adviser
+from agentvine.domains.questions.jobs import QuestionChores
+from agentvine.domains.questions.waiting import AnswerRoom
 from agentvine.domains.tasks.jobs import TaskChores
 from agentvine.domains.usage.jobs import UsageChores
 from agentvine.domains.work.beats import Beats
@@ -69,7 +73,7 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    settings: Settings, *, clock: Clock | None = None
+    settings: Settings, *, clock: Clock | None = None, adviser: Adviser | None = None
 ) -> AsyncGenerator[Running, None]:
     """Open the database, make the first admin, run the chores; close it all at the end."""
     settings = with_secret_key(settings)
@@ -85,7 +89,8 @@ async def running(
         # Nobody could renew a lease while no server ran: everybody gets one more.
         extended = await queue.grant_amnesty()
         log.info("server.leases_extended", count=extended)
-        async with _serving(settings, database, queue, vault) as (http, supervisor):
+        serving = _serving(settings, database, queue, vault, adviser)
+        async with serving as (http, supervisor):
             yield Running(http, supervisor, first_admin)
     finally:
         await database.close()
@@ -93,7 +98,11 @@ async def running(
 
 @asynccontextmanager
 async def _serving(
-    settings: Settings, database: Database, queue: QueueChores, vault: KeyVault
+    settings: Settings,
+    database: Database,
+    queue: QueueChores,
+    vault: KeyVault,
+    adviser: Adviser | None,
 ) -> AsyncGenerator[tuple[HttpState, Supervisor], None]:
     effects, poll = build_effects(settings, database), settings.queue.poll_interval_seconds
     shortcuts = Shortcuts(database, settings.queue, PLAIN)
@@ -116,6 +125,7 @@ async def _serving(
             Chore("apply", applying.run, every_seconds=poll, channel=MODIFICATIONS),
             Chore("import", importing.run, every_seconds=5 * poll, channel=BUNDLES),
             Chore("tidy", effects.desk.tidy, every_seconds=_HOUR, deadline_seconds=_HOUR),
+            *_question_chores(settings, database, adviser),
             Chore("calls", UsageChores(database).expire, every_seconds=5 * poll),
             Chore("keys", KeyWatch(gateway).look, every_seconds=BELIEVED_SECONDS),
             Chore("uses", uses.write, every_seconds=_USES_SECONDS),
@@ -135,6 +145,7 @@ async def _serving(
             Reports: Reports(database, settings.queue, shortcuts),
             Beats: Beats(database, settings.queue, BEAT, uses),
             Listener: Listener(database),
+            AnswerRoom: AnswerRoom(database, poll),
             Supervisor: supervisor,
             LastUses: uses,
             Readiness: Readiness(database),
@@ -152,6 +163,18 @@ async def _serving(
         await uses.write()
         for part in (applying, importing, effects.applier, gateway, doors):
             await part.close()
+
+
+def _question_chores(
+    settings: Settings, database: Database, adviser: Adviser | None
+) -> tuple[Chore, ...]:
+    desk = AdviceDesk(database, adviser, settings.questions.advice_seconds)
+    chores, poll = QuestionChores(database, desk), settings.queue.poll_interval_seconds
+    return (
+        Chore("answers", chores.expire, every_seconds=poll),
+        Chore("left over", chores.close, every_seconds=5 * poll),
+        Chore("advice", chores.advise, every_seconds=poll, channel=QUESTIONS),
+    )
 
 
 async def _ensure_first_admin(database: Database, settings: Settings) -> NewUser | None:

@@ -28,10 +28,12 @@ from agentvine.protocol.cleaning import cleaned_report
 from agentvine.protocol.enums import ExecutionPhase, FailureClass, LogLevel
 from agentvine.protocol.queue import ChangeReport, ExecutionReport, TestReport
 from agentvine.protocol.runs import UNWATCHED, RunWatch
+from agentvine.runtimes.asking import AnswerDeferred
 from agentvine.runtimes.base import RunContext, RunFailure, RunOutcome
 from agentvine.runtimes.registry import RuntimeUnknown
 from agentvine.runtimes.sandbox import SandboxUnavailable
 from agentvine.worker.agents import briefed
+from agentvine.worker.asking import ServerAsker
 from agentvine.worker.change import ChangeTooLarge, describe_change
 from agentvine.worker.folders import RunFolder
 from agentvine.worker.leases import Lease
@@ -259,9 +261,14 @@ class Attempt:
         tail = TailSink(self._spool, max_characters=4 * _MAX_LAST_WORDS)
         started = time.monotonic()
         context = self._context(workspace, tail, payload.timeout_seconds, payload.watch)
-        context = replace(context, mailbox=self._switch.mailbox, inbox=self._folder.inbox)
+        asker = self._asker(workspace)
+        context = replace(
+            context, mailbox=self._switch.mailbox, inbox=self._folder.inbox, asker=asker
+        )
         try:
             outcome = await self._run_in(context)
+        except AnswerDeferred as deferred:
+            raise RunFailed(deferred.failure_class, str(deferred)) from deferred
         except SandboxUnavailable as error:
             raise RunFailed(FailureClass.SANDBOX_UNAVAILABLE, error.detail) from error
         except RuntimeUnknown as error:
@@ -273,6 +280,7 @@ class Attempt:
         self._note_cpu(outcome)
         if tail.first_at is not None:
             self._found.metrics["first_output_seconds"] = round(tail.first_at - started, 3)
+        self._raise_if_waiting(asker)
         self._raise_if_stopped()
         if outcome.failure is not None:
             raise RunFailed.by_runtime(outcome.failure)
@@ -285,6 +293,28 @@ class Attempt:
             return await runtime.run(context)
         async with briefed(self._tools, self._order, context) as with_brief:
             return await runtime.run(with_brief)
+
+    def _asker(self, workspace: Workspace) -> ServerAsker:
+        async def say(text: str, step: str) -> None:
+            await self._say(text, step)
+
+        return ServerAsker(
+            client=self._tools.client,
+            execution_id=self._order.execution_id,
+            order_id=self._order.order_id,
+            fence=self._order.fence,
+            worktree=str(workspace.path),
+            stop=self._switch.event,
+            wait_seconds=self._tools.config.answer_wait_seconds,
+            redactor=self._tools.redactor,
+            say=say,
+        )
+
+    def _raise_if_waiting(self, asker: ServerAsker) -> None:
+        """End an attempt for the answer it lacks, however its program put it."""
+        waiting = asker.ended_for
+        if waiting is not None and self._switch.reason in {None, StopReason.WORKER_STOPPED}:
+            raise RunFailed(waiting.failure_class, str(waiting))
 
     async def _test(self) -> None:
         workspace, payload = self._found.workspace, self._order.payload

@@ -55,6 +55,8 @@ class WorkerConfig:
     """What set-up commands have made, kept for later runs."""
     leftover_seconds: float = 14 * 86_400.0
     """How long what dead workers left is kept unused, before it is taken away; 0: for good."""
+    answer_wait_seconds: float = 900.0
+    """How long a run that has asked something keeps its slot."""
     containment: ContainmentLevel | None = None
     """How firmly a run's processes are held; None: as firmly as this machine allows."""
     minimum_containment: ContainmentLevel | None = None

@@ -1,5 +1,6 @@
 """What ``agentvine task`` does."""
 
+import contextlib
 import sys
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
@@ -7,9 +8,10 @@ from typing import Any
 
 from agentvine.cli import resolve
 from agentvine.cli.formats import fmt_diff_stat, fmt_took
-from agentvine.cli.output import Column, dump
+from agentvine.cli.output import Column, dump, printable
 from agentvine.cli.session import Session
-from agentvine.kit.errors import Invalid
+from agentvine.kit.errors import Invalid, NotFound
+from agentvine.kit.ids import short_id
 from agentvine.protocol.enums import (
     CapabilityLevel,
     DependencyType,
@@ -19,6 +21,7 @@ from agentvine.protocol.enums import (
 )
 from agentvine.protocol.executions import ExecutionOut
 from agentvine.protocol.modifications import ModificationOut
+from agentvine.protocol.questions import QuestionState
 from agentvine.protocol.tasks import (
     DependencyIn,
     DependencyOut,
@@ -74,8 +77,17 @@ async def show(session: Session, *, name: str, project: str | None) -> None:
         session.out.data(dump(task, executions=executions.items, modifications=changes.items))
         return
     session.out.record(task, _fields(task))
+    with contextlib.suppress(NotFound):  # a server of an earlier version
+        await _tell_questions(session, task)
     _tell_relations(session, task)
     _tell_history(session, executions.items, changes.items)
+
+
+async def _tell_questions(session: Session, task: TaskDetailOut) -> None:
+    listing = session.client.questions.list(state=[QuestionState.OPEN], task_id=task.id)
+    for row in (await listing.page(limit=20)).items:
+        text = printable(" ".join(row.text.split()))
+        session.out.line(f"asks: {text} (`agentvine answer {short_id(row.id)}`)")
 
 
 def _fields(task: TaskDetailOut) -> list[tuple[str, object]]:

@@ -48,6 +48,7 @@ async def work(
         concurrency=concurrency,
         drain_timeout_seconds=drain_timeout,
         max_log_bytes=settings.worker.max_log_mib * 2**20,
+        answer_wait_seconds=settings.worker.answer_wait_seconds,
         max_cache_bytes=settings.worker.cache_mib * 2**20,
         leftover_seconds=settings.worker.leftover_days * 86_400,
         minimum_containment=settings.worker.minimum_containment,

@@ -4,6 +4,21 @@ from enum import StrEnum
 from typing import NewType
 from uuid import UUID
 
+from agentvine.protocol.questions import QuestionState
+
+__all__ = [
+    "AuthorType",
+    "ChatAttachmentId",
+    "ChatMessageId",
+    "ChatMessageType",
+    "ConversationId",
+    "ConversationStatus",
+    "ConversationType",
+    "MessageId",
+    "QuestionState",
+    "SenderType",
+]
+
 ConversationId = NewType("ConversationId", UUID)
 MessageId = NewType("MessageId", UUID)
 ChatMessageId = NewType("ChatMessageId", UUID)

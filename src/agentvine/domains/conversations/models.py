@@ -16,6 +16,7 @@ from agentvine.db.columns import (
     foreign_key,
     integer,
     money,
+    partial_index,
     stamp,
     stamp_now,
     uuid_key,
@@ -32,6 +33,7 @@ from agentvine.domains.conversations.enums import (
     ConversationStatus,
     ConversationType,
     MessageId,
+    QuestionState,
     SenderType,
 )
 from agentvine.domains.identity.enums import UserId
@@ -115,6 +117,16 @@ class ChatMessage(Base):
         Index("idx_chat_messages_execution", "execution_id"),
         Index("idx_chat_messages_answered_by", "answered_by_id"),
         Index("idx_chat_messages_expires", "expires_at"),
+        # One question per key of a run, however often it is asked.
+        partial_index(
+            "uq_chat_messages_question",
+            "execution_id",
+            "question_key",
+            where="question_key IS NOT NULL",
+            unique=True,
+        ),
+        # The inbox: few rows of many.
+        partial_index("idx_chat_messages_open", "id", where="question_state = 'open'"),
     )
 
     id: Mapped[ChatMessageId] = uuid_key()
@@ -134,6 +146,12 @@ class ChatMessage(Base):
     expires_at: Mapped[datetime | None] = stamp()
     answered_by_id: Mapped[UserId | None] = foreign_key("users.id", on_delete="SET NULL")
     answered_at: Mapped[datetime | None] = stamp()
+    question_key: Mapped[str | None] = varchar(200)
+    """The runtime's own id of a question, unique in its execution."""
+    question_state: Mapped[QuestionState | None] = choice(QuestionState, 20)
+    """NULL for what is no question."""
+    question_hash: Mapped[str | None] = varchar(64)
+    """What is asked, until the answer has reached a run: who asks the same takes it over."""
     created_at: Mapped[datetime] = stamp_now()
     edited_at: Mapped[datetime | None] = stamp()
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from agentvine.db.hints import Subscription
+from agentvine.db.hints import heard_of
 from agentvine.domains.executions import (
     briefs,
     log_search,
@@ -67,7 +67,6 @@ VisibleExecution = Annotated[uuid.UUID, Depends(visible_execution)]
 
 _SEARCH = responses(ExecutionNotFound, CursorInvalid)
 _LINES_PER_READ = 500
-_MANY_HINTS = 200
 _LATE_LINES_SECONDS = 15.0
 """How long the end of a stream waits for lines that the worker's report promised."""
 _LINES = "ExecutionLog.id"
@@ -233,8 +232,8 @@ async def _follow(
                 if is_whole or clock.monotonic() - ended_at > _LATE_LINES_SECONDS:
                     yield ServerSentEvent(event="end", data=ExecutionOut.model_validate(execution))
                     return
-            await _news_or_over(
-                hints, over, str(execution_id), state.settings.queue.poll_interval_seconds
+            await heard_of(
+                hints, str(execution_id), over, state.settings.queue.poll_interval_seconds
             )
 
 
@@ -243,29 +242,6 @@ def _lines_sent(execution: Execution) -> dict[str, int]:
     if execution.report is None:
         return {}
     return ExecutionReport.model_validate(execution.report).log_high_water
-
-
-async def _news_or_over(
-    hints: Subscription, over: asyncio.Event, execution_id: str, seconds: float
-) -> None:
-    """Wait until this execution has news; or may have, after so many seconds."""
-    ending = asyncio.ensure_future(over.wait())
-    try:
-        async with asyncio.timeout(seconds):
-            while not over.is_set():
-                hint = asyncio.ensure_future(hints.wait(seconds))
-                try:
-                    await asyncio.wait([hint, ending], return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    hint.cancel()
-                heard = hints.take()
-                # With none, or very many, it is not clear whom they were about.
-                if execution_id in heard or not 0 < len(heard) < _MANY_HINTS:
-                    return
-    except TimeoutError:
-        return
-    finally:
-        ending.cancel()
 
 
 @router.post(

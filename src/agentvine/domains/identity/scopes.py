@@ -15,6 +15,7 @@ _AREAS = (
     "budgets",
     "models",
     "agents",
+    "questions",
 )
 
 SCOPES: frozenset[str] = frozenset(

@@ -9,7 +9,7 @@ from agentvine.db.session import Transaction
 from agentvine.domains.agents import queries as agents
 from agentvine.domains.agents.enums import AgentId
 from agentvine.domains.agents.models import Agent
-from agentvine.domains.conversations.enums import ConversationType
+from agentvine.domains.conversations.enums import ConversationId, ConversationType
 from agentvine.domains.conversations.models import Conversation
 from agentvine.domains.identity import history
 from agentvine.domains.projects import queries as projects
@@ -82,15 +82,7 @@ async def create_task(tx: Transaction, actor: UserActor, wanted: TaskCreateIn) -
     write_context(task, TaskContext(run=run, is_started=is_started))
     if is_started:
         check_runnable(task, run)
-    conversation = Conversation(
-        id=new_id(),
-        title=wanted.title[:200],
-        type=ConversationType.TASK,
-        project_id=project.id,
-        created_by_user_id=actor.user_id,
-    )
-    task.conversation_id = conversation.id
-    tx.add(conversation)
+    _open_conversation(tx, task, by=actor.user_id)
     await tx.flush()  # the task refers to its conversation, and dependencies to the task
     tx.add(task)
     await tx.flush()
@@ -115,6 +107,27 @@ def _run_by(agent: Agent, run: TaskRun) -> TaskRun:
     if runtime and "runtime" not in run.model_fields_set:
         return run.model_copy(update={"runtime": runtime})
     return run
+
+
+async def ensure_conversation(tx: Transaction, task: Task) -> ConversationId:
+    """The task's conversation, made where there is none: its row may have been deleted."""
+    if task.conversation_id is None:
+        _open_conversation(tx, task, by=task.created_by)
+        await tx.flush()
+    assert task.conversation_id is not None
+    return task.conversation_id
+
+
+def _open_conversation(tx: Transaction, task: Task, *, by: uuid.UUID | None) -> None:
+    conversation = Conversation(
+        id=ConversationId(new_id()),
+        title=task.title[:200],
+        type=ConversationType.TASK,
+        project_id=task.project_id,
+        created_by_user_id=by,
+    )
+    tx.add(conversation)
+    task.conversation_id = conversation.id
 
 
 async def settle(tx: Transaction, task: Task) -> None:

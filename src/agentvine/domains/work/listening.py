@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agentvine.db.hints import Subscription
+from agentvine.db.hints import heard_of
 from agentvine.db.session import Database
 from agentvine.domains.work import controls, store
 from agentvine.domains.workers import queries as workers
@@ -39,7 +39,7 @@ class Listener:
             # Whatever was told before is in the rows; what comes from now on is heard.
             if await self._has_news(actor, message):
                 return True
-            return await _heard(hints, str(message.worker_id), over, message.wait_seconds)
+            return await heard_of(hints, str(message.worker_id), over, message.wait_seconds)
 
     async def _has_news(self, actor: WorkerActor, message: ListenIn) -> bool:
         async with self.database.read() as read:
@@ -54,29 +54,3 @@ class Listener:
 
 def _claims(held: Sequence[Held]) -> list[store.Claim]:
     return [(claim.order_id, claim.fence) for claim in held]
-
-
-async def _heard(hints: Subscription, worker_id: str, over: asyncio.Event, seconds: float) -> bool:
-    ending = asyncio.ensure_future(over.wait())
-    try:
-        async with asyncio.timeout(seconds):
-            while not over.is_set():
-                hint = asyncio.ensure_future(hints.wait(seconds))
-                try:
-                    await asyncio.wait([hint, ending], return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    hint.cancel()
-                if over.is_set():
-                    return False
-                heard = hints.take()
-                # With none, or very many, it is not clear whom they were about.
-                if worker_id in heard or not 0 < len(heard) < _MANY_HINTS:
-                    return True
-    except TimeoutError:
-        return False
-    finally:
-        ending.cancel()
-    return False
-
-
-_MANY_HINTS = 200

@@ -69,6 +69,25 @@ async def find_task_of_claim(
     )
 
 
+async def check_is_held(
+    read: ReadSession, order_id: uuid.UUID, fence: int, execution_id: uuid.UUID
+) -> None:
+    """See that a claim still stands, and is the one of that attempt; its task is locked.
+
+    Raises:
+        LeaseLost: It does not.
+    """
+    status = await read.scalar(
+        select(WorkOrder.status).where(
+            WorkOrder.id == order_id,
+            WorkOrder.fence == fence,
+            WorkOrder.execution_id == execution_id,
+        )
+    )
+    if status is not OrderStatus.CLAIMED:
+        raise LeaseLost("Stop this run and discard it: the order was taken back, or has ended.")
+
+
 async def find_outcome(
     read: ReadSession, actor: WorkerActor, order_id: uuid.UUID, fence: int
 ) -> ClaimOutcome | None:

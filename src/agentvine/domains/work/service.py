@@ -94,8 +94,8 @@ async def refresh_waiting_order(
                 "payload": _payload(task, repository).model_dump(mode="json"),
                 "priority": task.priority,
                 "rank": rank_of(since.timestamp(), task.priority, settings),
-                # The back-off of a retry stands.
-                "available_at": order.available_at if order.retry_count else since,
+                # The back-off of a retry stands, and so does a wait for a limit or an answer.
+                "available_at": order.available_at if _has_failed(order) else since,
                 "expires_at": _expiry(run, order.enqueued_at),
                 "queue_name": run.queue_name,
                 "line_id": await limits.line_of_place(
@@ -146,6 +146,10 @@ async def open_orders(tx: Transaction, task_id: uuid.UUID) -> Sequence[WorkOrder
         .execution_options(populate_existing=True)
     )
     return (await tx.scalars(query)).all()
+
+
+def _has_failed(order: WorkOrder) -> bool:
+    return bool(order.retry_count) or order.last_failure_class is not None
 
 
 def _waits_from(run: TaskRun, enqueued_at: datetime) -> datetime:

@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from agentvine.config.settings import QueueSettings
 from agentvine.db.session import Transaction
 from agentvine.domains.tasks import queries as tasks
-from agentvine.domains.work import queries, store
+from agentvine.domains.work import answers, queries, store
 from agentvine.domains.work.enums import AssignmentStatus, OrderStatus
 from agentvine.domains.work.errors import LeaseLost
 from agentvine.domains.work.events import AttemptEnded, OrderCompleted, PlacesFreed
@@ -250,10 +250,10 @@ async def _end_attempt(  # keyword-only facts of one ending
         "result": _result(report) if report else None,
     }
     if decision.will_retry:
-        delay = 0.0 if is_free_at_once else decision.delay_seconds
+        is_due = is_free_at_once or await answers.is_answered(tx, order, failure_class)
         values |= _waiting(order) | {
             "retry_count": order.retry_count + decision.costs_retry,
-            "available_at": tx.dialect.seconds_from_now(delay),
+            "available_at": tx.dialect.seconds_from_now(0.0 if is_due else decision.delay_seconds),
         }
     else:
         values |= ended(tx, told)

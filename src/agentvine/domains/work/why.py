@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import func, or_, select
 
 from agentvine.db.session import ReadSession
+from agentvine.domains.conversations import questions
 from agentvine.domains.projects.models import Project
 from agentvine.domains.tasks import queries as tasks
 from agentvine.domains.tasks.enums import TaskStatus
@@ -19,9 +20,11 @@ from agentvine.domains.work.limits import LimitState
 from agentvine.domains.work.models import Limit, WorkOrder
 from agentvine.domains.workers.enums import CapabilityLevel, WorkerStatus
 from agentvine.domains.workers.models import Worker
+from agentvine.protocol.enums import FailureClass
 from agentvine.protocol.queue import WaitReason, WhyOut
 
 _SHOWN = 5
+_SAID = 200
 
 
 async def explain(read: ReadSession, task: Task, order: WorkOrder | None) -> WhyOut:
@@ -37,7 +40,7 @@ async def explain(read: ReadSession, task: Task, order: WorkOrder | None) -> Why
             *_not_to_run(order, now),
             *await _lost_its_place(read, task),
             *await _limited(read, task, order),
-            *_too_early(order, now),
+            *(await _asks(read, task, order) or _too_early(order, now)),
             *await _nobody_takes_it(read, order),
         ]
         ahead = await _count_ahead(read, order)
@@ -65,7 +68,7 @@ async def newest_order(read: ReadSession, task_id: uuid.UUID) -> WorkOrder | Non
 async def _not_waiting(read: ReadSession, task: Task, order: WorkOrder | None) -> list[WaitReason]:
     """Why a task has no order that waits."""
     if order is not None and order.status is OrderStatus.CLAIMED:
-        return [await _is_running(read, order)]
+        return [await _is_running(read, order), *await _asks(read, task, order)]
     blockers = await tasks.list_blockers(read, task.id)
     if task.status is TaskStatus.BLOCKED and blockers:
         waits = [
@@ -110,6 +113,28 @@ def _not_to_run(order: WorkOrder, now: datetime) -> list[WaitReason]:
     if order.expires_at is None or order.expires_at > now:
         return []
     return [_reason("expired", "it is too late for it", expires_at=_iso(order.expires_at))]
+
+
+async def _asks(read: ReadSession, task: Task, order: WorkOrder) -> list[WaitReason]:
+    """What a run waits to be told, or has ended to wait for."""
+    is_running = order.status is OrderStatus.CLAIMED
+    if not is_running and order.last_failure_class != FailureClass.WAITING_FOR_ANSWER.value:
+        return []
+    found = [
+        question
+        for question in await questions.list_open(read, task.conversation_id)
+        if question.execution_id == order.execution_id
+    ]
+    return [
+        _reason(
+            "waiting_for_answer",
+            f"asks: {question.message[:_SAID]} (`agentvine answer {question.id}`)",
+            question_id=str(question.id),
+            asked_at=_iso(question.created_at),
+            run_has_ended=not is_running,
+        )
+        for question in found[:_SHOWN]
+    ]
 
 
 def _too_early(order: WorkOrder, now: datetime) -> list[WaitReason]:
@@ -203,7 +228,7 @@ async def _nobody_takes_it(read: ReadSession, order: WorkOrder) -> list[WaitReas
     if not fleet.workers:
         return [_reason("no_worker", "no worker is online; start one with `agentvine worker`")]
     required = {name: CapabilityLevel(level) for name, level in order.required_capabilities.items()}
-    questions = (
+    requirements = (
         ("queue", f"no worker serves the queue {order.queue_name}",
          [order.queue_name in w.queues for w in fleet.workers]),
         ("worker_type", f"no such worker takes tasks of the type {order.worker_type}",
@@ -216,7 +241,7 @@ async def _nobody_takes_it(read: ReadSession, order: WorkOrder) -> list[WaitReas
          [not w.is_draining for w in fleet.workers]),
     )  # fmt: skip
     able = [True] * len(fleet.workers)
-    for code, message, fits in questions:
+    for code, message, fits in requirements:
         able = [one and other for one, other in zip(able, fits, strict=True)]
         if not any(able):
             return [_reason(f"no_{code}" if code != "draining" else code, message)]

@@ -1,0 +1,304 @@
+"""Questions as rows: asked once per key, open until one answer has settled them.
+
+Who asks, who may answer and what follows is decided above; here is what must hold for every one:
+it is stored before anybody waits, the first answer counts, and an answer that has not reached a
+run is there for the next one that asks the same. Callers hold the lock of what the conversation
+is about, so that two who ask, or answer, come one after the other.
+"""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import select, update
+
+from agentvine.db.session import ReadSession, Transaction
+from agentvine.domains.conversations import chat
+from agentvine.domains.conversations.chat import Place, Sender
+from agentvine.domains.conversations.enums import (
+    ChatMessageType,
+    ConversationId,
+    QuestionState,
+)
+from agentvine.domains.conversations.events import QuestionSettled
+from agentvine.domains.conversations.models import ChatMessage
+from agentvine.domains.identity import history
+from agentvine.domains.identity.enums import UserId
+from agentvine.protocol.questions import (
+    AnswerDecision,
+    AnswerOut,
+    ExpiryPolicy,
+    QuestionKind,
+    QuestionOption,
+    RememberScope,
+)
+
+CHANNEL = "questions"
+"""Hints with a question's id, when it is asked or settled."""
+
+
+class StoredAnswer(BaseModel):
+    """The answer that counts, as the question keeps it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    decision: AnswerDecision
+    text: str = ""
+    choices: list[str] = Field(default_factory=list[str])
+    updated_input: dict[str, Any] | None = None
+    remember: RememberScope | None = None
+    author: str
+    rule: str | None = None
+    """What answered by itself; None: a person did."""
+
+
+class Facts(BaseModel):
+    """What a question's ``metadata`` holds."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    kind: QuestionKind
+    options: list[QuestionOption] = Field(default_factory=list[QuestionOption])
+    allows_text: bool = True
+    allows_several: bool = False
+    default_option: str | None = None
+    tool_name: str | None = None
+    tool_input: dict[str, Any] | None = None
+    diff: str | None = None
+    on_expiry: ExpiryPolicy = ExpiryPolicy.WAIT
+    why: str = ""
+    adviser_until: datetime | None = None
+    """Until when somebody is asking a language model; the past: somebody should."""
+    asked_before: list[str] = Field(default_factory=list[str])
+    """The earlier attempts that asked it, oldest first."""
+    answer: StoredAnswer | None = None
+
+    def stored(self) -> dict[str, Any]:
+        """As a JSON document."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+    def fingerprint(self, text: str) -> str:
+        """The same for two questions that ask the same."""
+        asked: list[object] = [self.kind.value, text, self.tool_name, self.tool_input]
+        asked.append([option.label for option in self.options])
+        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def facts_of(question: ChatMessage) -> Facts:
+    """What is known of a question."""
+    return Facts.model_validate(question.metadata_)
+
+
+def answer_out(question: ChatMessage) -> AnswerOut | None:
+    """The answer as it is told, once there is one."""
+    answer = facts_of(question).answer
+    if answer is None or question.answered_at is None:
+        return None
+    told = answer.model_dump(exclude={"rule"})
+    return AnswerOut(**told, is_automatic=answer.rule is not None, answered_at=question.answered_at)
+
+
+async def find_question(
+    tx: Transaction, place: Place, *, key: str, fingerprint: str
+) -> ChatMessage | None:
+    """A question that this run has asked already, or that an earlier one asked and left.
+
+    The latter is taken over: it is this run's from now on.
+    """
+    asked = await tx.scalar(
+        select(ChatMessage).where(
+            ChatMessage.execution_id == place.execution_id, ChatMessage.question_key == key
+        )
+    )
+    if asked is not None:
+        return asked
+    left = await tx.scalar(
+        select(ChatMessage)
+        .where(
+            ChatMessage.conversation_id == place.conversation_id,
+            ChatMessage.question_hash == fingerprint,
+            ChatMessage.execution_id != place.execution_id,
+            ChatMessage.question_state.in_([QuestionState.OPEN, QuestionState.ANSWERED]),
+        )
+        .order_by(ChatMessage.id.desc())
+        .limit(1)
+        .with_for_update()
+    )
+    if left is not None:
+        facts = facts_of(left)
+        facts.asked_before.append(str(left.execution_id))
+        left.metadata_ = facts.stored()
+        left.execution_id, left.question_key = place.execution_id, key
+        await tx.flush()
+    return left
+
+
+async def ask(
+    tx: Transaction,
+    place: Place,
+    sender: Sender,
+    *,
+    key: str,
+    text: str,
+    facts: Facts,
+    expires_at: datetime | None,
+) -> ChatMessage:
+    """Store a question that is not there yet."""
+    question = chat.say(tx, place, sender, ChatMessageType.QUESTION, text, metadata=facts.stored())
+    question.question_key = key
+    question.question_state = QuestionState.OPEN
+    question.question_hash = facts.fingerprint(text)
+    question.expires_at = expires_at
+    history.record(
+        tx,
+        "question.asked",
+        entity=("question", question.id),
+        project_id=place.project_id,
+        after={"kind": facts.kind.value, "tool": facts.tool_name, "text": text[:500]},
+    )
+    await tx.flush()
+    tx.hint(CHANNEL, str(question.id))
+    return question
+
+
+async def settle(
+    tx: Transaction,
+    question: ChatMessage,
+    project_id: uuid.UUID,
+    answer: StoredAnswer,
+    *,
+    state: QuestionState = QuestionState.ANSWERED,
+    sender: Sender,
+) -> bool:
+    """Give a question its answer, by one statement that only the first passes; whether it did."""
+    facts = facts_of(question)
+    facts.answer, facts.adviser_until = answer, None
+    user_id = UserId(sender.id) if sender.id and sender.type.value == "user" else None
+    changed = await tx.execute(
+        update(ChatMessage)
+        .where(ChatMessage.id == question.id, ChatMessage.question_state == QuestionState.OPEN)
+        .values(
+            question_state=state,
+            metadata_=facts.stored(),
+            answered_at=tx.now,
+            answered_by_id=user_id,
+        )
+        .returning(ChatMessage.id)
+        .execution_options(synchronize_session=False)
+    )
+    is_first = changed.one_or_none() is not None
+    await tx.refresh(question)
+    if not is_first:
+        return False
+    place = Place(
+        conversation_id=question.conversation_id,
+        project_id=project_id,
+        execution_id=question.execution_id,
+    )
+    said = answer.model_dump(mode="json", exclude={"text"}, exclude_defaults=True)
+    chat.say(
+        tx, place, sender, ChatMessageType.RESPONSE, answer.text, metadata=said, parent=question
+    )
+    history.record(
+        tx,
+        f"question.{state.value}",
+        entity=("question", question.id),
+        project_id=project_id,
+        after={
+            "decision": answer.decision.value,
+            "text": answer.text[:500],
+            "choices": answer.choices,
+            "by": answer.author,
+            "rule": answer.rule,
+        },
+    )
+    tx.emit(QuestionSettled(question))
+    tx.hint(CHANNEL, str(question.id))
+    return True
+
+
+async def withdraw(
+    tx: Transaction, question: ChatMessage, project_id: uuid.UUID, *, reason: str
+) -> bool:
+    """Close an open question that nobody waits for any more; whether it was open."""
+    changed = await tx.execute(
+        update(ChatMessage)
+        .where(ChatMessage.id == question.id, ChatMessage.question_state == QuestionState.OPEN)
+        .values(question_state=QuestionState.WITHDRAWN, question_hash=None)
+        .returning(ChatMessage.id)
+        .execution_options(synchronize_session=False)
+    )
+    if changed.one_or_none() is None:
+        return False
+    await tx.refresh(question)
+    history.record(
+        tx,
+        "question.withdrawn",
+        entity=("question", question.id),
+        project_id=project_id,
+        after={"reason": reason},
+    )
+    tx.hint(CHANNEL, str(question.id))
+    return True
+
+
+async def note_delivered(tx: Transaction, question: ChatMessage) -> None:
+    """The answer has reached the run: who asks the same again is a new asker."""
+    question.question_hash = None
+    await tx.flush()
+
+
+async def lock_question(tx: Transaction, question_id: uuid.UUID) -> ChatMessage:
+    """A question by id, locked and as it is now."""
+    query = (
+        select(ChatMessage)
+        .where(ChatMessage.id == question_id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    return (await tx.execute(query)).scalar_one()
+
+
+async def has_open(read: ReadSession, execution_id: uuid.UUID) -> bool:
+    """Whether anything that an attempt asked is still open."""
+    found = await read.scalar(
+        select(ChatMessage.id)
+        .where(
+            ChatMessage.execution_id == execution_id,
+            ChatMessage.question_state == QuestionState.OPEN,
+        )
+        .limit(1)
+    )
+    return found is not None
+
+
+async def list_open(
+    read: ReadSession, conversation_id: ConversationId | None
+) -> Sequence[ChatMessage]:
+    """What is open in a conversation, oldest first."""
+    query = select(ChatMessage).where(
+        ChatMessage.conversation_id == conversation_id,
+        ChatMessage.question_state == QuestionState.OPEN,
+    )
+    return (await read.scalars(query.order_by(ChatMessage.id))).all()
+
+
+async def list_answered(
+    read: ReadSession, conversation_id: ConversationId | None, *, limit: int
+) -> Sequence[ChatMessage]:
+    """What people have answered in a conversation, oldest first: the last so many."""
+    query = (
+        select(ChatMessage)
+        .where(
+            ChatMessage.conversation_id == conversation_id,
+            ChatMessage.question_state == QuestionState.ANSWERED,
+            ChatMessage.answered_by_id.is_not(None),
+        )
+        .order_by(ChatMessage.answered_at.desc(), ChatMessage.id.desc())
+        .limit(limit)
+    )
+    return list(reversed((await read.scalars(query)).all()))

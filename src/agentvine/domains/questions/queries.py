@@ -1,0 +1,113 @@
+"""Reads of the questions slice."""
+
+import uuid
+from collections.abc import Sequence
+
+from sqlalchemy import Select, select
+
+from agentvine.db.paging import fetch_page
+from agentvine.db.session import ReadSession
+from agentvine.domains.conversations.enums import QuestionState
+from agentvine.domains.conversations.models import ChatMessage
+from agentvine.domains.conversations.questions import answer_out, facts_of
+from agentvine.domains.projects import queries as projects
+from agentvine.domains.questions.errors import QuestionNotFound
+from agentvine.domains.tasks.models import Task
+from agentvine.kit.actor import Actor
+from agentvine.kit.pagination import Page, PageRequest
+from agentvine.protocol.questions import QuestionOut
+
+Found = tuple[ChatMessage, Task]
+
+
+def visible_questions(actor: Actor) -> Select[ChatMessage, Task]:
+    """Questions of tasks in projects the actor may see, each with its task."""
+    return (
+        select(ChatMessage, Task)
+        .join(Task, Task.conversation_id == ChatMessage.conversation_id)
+        .where(
+            ChatMessage.question_state.is_not(None),
+            Task.deleted_at.is_(None),
+            Task.project_id.in_(projects.visible_projects(actor)),
+        )
+    )
+
+
+async def get_question(read: ReadSession, actor: Actor, question_id: uuid.UUID) -> Found:
+    """A question and its task.
+
+    Raises:
+        QuestionNotFound: There is none, or it is not theirs to see.
+    """
+    query = visible_questions(actor).where(ChatMessage.id == question_id)
+    row = (await read.execute(query)).one_or_none()
+    if row is None:
+        raise QuestionNotFound(f"You can see no question with the id {question_id}.")
+    return row[0], row[1]
+
+
+async def list_questions(
+    read: ReadSession,
+    actor: Actor,
+    page: PageRequest,
+    *,
+    states: Sequence[QuestionState] = (),
+    project_id: uuid.UUID | None = None,
+    task_id: uuid.UUID | None = None,
+    execution_id: uuid.UUID | None = None,
+) -> Page[QuestionOut]:
+    """The questions the actor may see, oldest first."""
+    query = visible_questions(actor)
+    if states:
+        query = query.where(ChatMessage.question_state.in_(states))
+    if project_id is not None:
+        query = query.where(Task.project_id == project_id)
+    if task_id is not None:
+        query = query.where(Task.id == task_id)
+    if execution_id is not None:
+        query = query.where(ChatMessage.execution_id == execution_id)
+    ids = query.with_only_columns(ChatMessage.id, maintain_column_froms=True)
+    wanted = select(ChatMessage).where(ChatMessage.id.in_(ids.scalar_subquery()))
+    found = await fetch_page(read, wanted, ChatMessage.id, page)
+    tasks = await _tasks_of(read, [row.conversation_id for row in found.items])
+    items = [question_out(row, tasks[row.conversation_id]) for row in found.items]
+    return Page(items=items, next_cursor=found.next_cursor)
+
+
+def question_out(question: ChatMessage, task: Task) -> QuestionOut:
+    """A question as clients see it."""
+    facts = facts_of(question)
+    assert question.question_state is not None, "it is a question"
+    return QuestionOut(
+        id=question.id,
+        project_id=task.project_id,
+        task_id=task.id,
+        task_ref=f"T-{task.number}",
+        task_title=task.title,
+        execution_id=question.execution_id,
+        key=question.question_key or "",
+        kind=facts.kind,
+        state=question.question_state,
+        text=question.message,
+        options=facts.options,
+        allows_text=facts.allows_text,
+        allows_several=facts.allows_several,
+        default_option=facts.default_option,
+        tool_name=facts.tool_name,
+        tool_input=facts.tool_input,
+        diff=facts.diff,
+        asked_at=question.created_at,
+        expires_at=question.expires_at,
+        on_expiry=facts.on_expiry,
+        why=facts.why,
+        answer=answer_out(question),
+    )
+
+
+async def _tasks_of(read: ReadSession, conversations: Sequence[uuid.UUID]) -> dict[uuid.UUID, Task]:
+    query = select(Task).where(Task.conversation_id.in_(conversations))
+    return {
+        task.conversation_id: task
+        for task in await read.scalars(query)
+        if task.conversation_id is not None
+    }
