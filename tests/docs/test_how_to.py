@@ -1,5 +1,6 @@
 """The how-to for a team, and the worker that fits into one file, do what they say."""
 
+import asyncio
 import json
 import os
 import re
@@ -10,6 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from agentvine.client import Client
+from agentvine.kit.ids import new_id
+from agentvine.protocol.questions import QuestionIn
+from agentvine.protocol.queue import ClaimIn
+from agentvine.protocol.workers import WorkerRegisterIn
 from tests.support.cli import Sandbox
 from tests.support.documents import ROOT, Step, Terminal, blocks_of
 from tests.support.repositories import make_repo
@@ -118,6 +124,47 @@ def test_preparing_work_trees(terminal: Terminal, tmp_path: Path):
     assert "What it made is kept for later runs." in first
     assert "Set up with what an earlier set-up has made." in second
     assert all(".venv" in each for each in (first, second))
+
+
+def test_answering_questions(terminal: Terminal, tmp_path: Path):
+    repo, sandbox = make_repo(tmp_path / "site"), terminal.sandbox
+    with sandbox.up("--workers", "0"):
+        sandbox.run("repo", "register", str(repo.path))
+        made = ("task", "create", "Ask", "--repo", str(repo.path), "--command", "true")
+        task = sandbox.run(*made, "--json").json
+        project = str(task["project_id"])
+        token = sandbox.run("token", "create", "asker", "--worker", "--json").json["token"]
+        url = json.loads((sandbox.data_dir / "server.json").read_text())["url"]
+        asyncio.run(ask_for(url, token))
+        terminal.follow(
+            ROOT / "docs" / "how-to" / "answer-questions.md",
+            {
+                "agentvine inbox": Step(),
+                "question list": Step(),
+                "rule add": Step(fill={"demo": project}),
+            },
+        )
+        answered = sandbox.run("answer", task["id"], "Blanks.").out
+        assert sandbox.run("question", "show", task["id"], "--json").json["state"] == "answered"
+    said = terminal.outputs
+    assert all("Tabs or blanks?" in said[each] for each in ("agentvine inbox", "question list"))
+    assert "git push *" in said["rule add"]
+    assert "is told: Blanks." in answered
+
+
+async def ask_for(url: str, token: str) -> None:
+    """Be a worker whose run asks something."""
+    async with Client(url, token) as client:
+        session = new_id()
+        me = await client.workers.register(
+            WorkerRegisterIn(name="asker", session_id=session, runtimes=["command"])
+        )
+        claim = ClaimIn(worker_id=me.worker_id, session_id=session, claim_token="a" * 16)
+        [order] = (await client.queue.claim(claim)).orders
+        question = QuestionIn(
+            order_id=order.order_id, fence=order.fence, key="1", text="Tabs or blanks?"
+        )
+        await client.questions.ask(order.execution_id, question)
 
 
 def test_the_worker_in_one_file_works_as_the_protocol_says(tmp_path: Path):

@@ -107,7 +107,7 @@ async def _serving(
     effects, poll = build_effects(settings, database), settings.queue.poll_interval_seconds
     shortcuts = Shortcuts(database, settings.queue, PLAIN)
     room = WaitingRoom(database, settings.queue, shortcuts)
-    tasks, limit_chores, uses = TaskChores(database), LimitChores(database), LastUses(database)
+    uses = LastUses(database)
     applying, importing = ApplyChore(effects.applier), ImportChore(effects.importer)
     gateway, doors = open_gateway(settings, database, vault), open_doors(settings, database, vault)
     supervisor = Supervisor(
@@ -115,13 +115,7 @@ async def _serving(
         database.clock,
         (
             Chore("wake", room.look, every_seconds=poll, channel=ORDERS),
-            Chore("rescue", queue.rescue, every_seconds=poll),
-            Chore("unblock", tasks.unblock, every_seconds=5 * poll),
-            Chore("expire", queue.expire, every_seconds=5 * poll),
-            Chore("stranded", queue.end_stranded, every_seconds=5 * poll),
-            Chore("lines", limit_chores.straighten, every_seconds=10 * poll, channel=LINES),
-            Chore("limits", limit_chores.reconcile, every_seconds=_RECONCILE_SECONDS),
-            Chore("offline", queue.mark_offline, every_seconds=settings.queue.heartbeat_seconds),
+            *_queue_chores(settings, database, queue),
             Chore("apply", applying.run, every_seconds=poll, channel=MODIFICATIONS),
             Chore("import", importing.run, every_seconds=5 * poll, channel=BUNDLES),
             Chore("tidy", effects.desk.tidy, every_seconds=_HOUR, deadline_seconds=_HOUR),
@@ -163,6 +157,20 @@ async def _serving(
         await uses.write()
         for part in (applying, importing, effects.applier, gateway, doors):
             await part.close()
+
+
+def _queue_chores(settings: Settings, database: Database, queue: QueueChores) -> tuple[Chore, ...]:
+    tasks, limits = TaskChores(database), LimitChores(database)
+    poll = settings.queue.poll_interval_seconds
+    return (
+        Chore("rescue", queue.rescue, every_seconds=poll),
+        Chore("unblock", tasks.unblock, every_seconds=5 * poll),
+        Chore("expire", queue.expire, every_seconds=5 * poll),
+        Chore("stranded", queue.end_stranded, every_seconds=5 * poll),
+        Chore("lines", limits.straighten, every_seconds=10 * poll, channel=LINES),
+        Chore("limits", limits.reconcile, every_seconds=_RECONCILE_SECONDS),
+        Chore("offline", queue.mark_offline, every_seconds=settings.queue.heartbeat_seconds),
+    )
 
 
 def _question_chores(

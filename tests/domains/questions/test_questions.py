@@ -293,7 +293,7 @@ async def test_a_lost_workers_question_stays_open_for_the_next_attempt(shared_ap
     assert problem["code"] == "lease_lost"
     await run.answer(question, text="Blanks.")
     assert (await run.wait(question))["answer"]["text"] == "Blanks."
-    # It has reached a run: who asks now asks anew.
+    # In one attempt, who asks by another key asks anew.
     assert (await run.ask("a third key"))["id"] != question["id"]
 
 

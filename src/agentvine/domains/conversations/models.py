@@ -151,7 +151,7 @@ class ChatMessage(Base):
     question_state: Mapped[QuestionState | None] = choice(QuestionState, 20)
     """NULL for what is no question."""
     question_hash: Mapped[str | None] = varchar(64)
-    """What is asked, until the answer has reached a run: who asks the same takes it over."""
+    """What is asked: a later attempt that asks the same takes it over, with its answer."""
     created_at: Mapped[datetime] = stamp_now()
     edited_at: Mapped[datetime | None] = stamp()
 

@@ -1,8 +1,8 @@
 """Questions as rows: asked once per key, open until one answer has settled them.
 
 Who asks, who may answer and what follows is decided above; here is what must hold for every one:
-it is stored before anybody waits, the first answer counts, and an answer that has not reached a
-run is there for the next one that asks the same. Callers hold the lock of what the conversation
+it is stored before anybody waits, the first answer counts, and what one attempt was told, the next
+one that asks the same is told, too. Callers hold the lock of what the conversation
 is about, so that two who ask, or answer, come one after the other.
 """
 
@@ -102,31 +102,42 @@ def answer_out(question: ChatMessage) -> AnswerOut | None:
     return AnswerOut(**told, is_automatic=answer.rule is not None, answered_at=question.answered_at)
 
 
-async def find_question(
-    tx: Transaction, place: Place, *, key: str, fingerprint: str
-) -> ChatMessage | None:
-    """A question that this run has asked already, or that an earlier one asked and left.
-
-    The latter is taken over: it is this run's from now on.
-    """
-    asked = await tx.scalar(
+async def find_asked(read: ReadSession, place: Place, key: str) -> ChatMessage | None:
+    """What an attempt has asked by this key."""
+    return await read.scalar(
         select(ChatMessage).where(
             ChatMessage.execution_id == place.execution_id, ChatMessage.question_key == key
         )
     )
-    if asked is not None:
-        return asked
+
+
+async def take_over(
+    tx: Transaction, place: Place, *, key: str, fingerprint: str, with_answer: bool
+) -> ChatMessage | None:
+    """Make this attempt's what an earlier one asked: open still, or answered by a person.
+
+    Args:
+        tx: The transaction of the attempt that asks.
+        place: Where it asks.
+        key: Its own name for the question.
+        fingerprint: What it asks.
+        with_answer: Whether an answer may be taken over.
+    """
+    is_left = ChatMessage.question_state == QuestionState.OPEN
+    if with_answer:
+        is_answered = ChatMessage.question_state == QuestionState.ANSWERED
+        is_left |= is_answered & ChatMessage.answered_by_id.is_not(None)
     left = await tx.scalar(
         select(ChatMessage)
         .where(
             ChatMessage.conversation_id == place.conversation_id,
             ChatMessage.question_hash == fingerprint,
             ChatMessage.execution_id != place.execution_id,
-            ChatMessage.question_state.in_([QuestionState.OPEN, QuestionState.ANSWERED]),
+            is_left,
         )
         .order_by(ChatMessage.id.desc())
         .limit(1)
-        .with_for_update()
+        .with_for_update(key_share=True)
     )
     if left is not None:
         facts = facts_of(left)
@@ -244,12 +255,6 @@ async def withdraw(
     )
     tx.hint(CHANNEL, str(question.id))
     return True
-
-
-async def note_delivered(tx: Transaction, question: ChatMessage) -> None:
-    """The answer has reached the run: who asks the same again is a new asker."""
-    question.question_hash = None
-    await tx.flush()
 
 
 async def lock_question(tx: Transaction, question_id: uuid.UUID) -> ChatMessage:

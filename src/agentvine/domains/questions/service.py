@@ -7,7 +7,7 @@ from datetime import timedelta
 from sqlalchemy import func, select
 
 from agentvine.config.settings import QuestionSettings
-from agentvine.db.session import Transaction
+from agentvine.db.session import ReadSession, Transaction
 from agentvine.domains.conversations import chat
 from agentvine.domains.conversations import questions as rows
 from agentvine.domains.conversations.chat import CONTROLLER, SYSTEM_SENDER, Place
@@ -65,8 +65,8 @@ async def ask(
 ) -> tuple[ChatMessage, Task]:
     """Store what a run asks, and answer it where a rule does.
 
-    Asking again gives the same question. What an earlier attempt at the task asked, and has had no
-    answer to, is taken over.
+    Asking again gives the same question. What an earlier attempt at the task asked is taken over,
+    with its answer, unless a rule forbids it now.
 
     Raises:
         LeaseLost: The claim is not the caller's any more.
@@ -79,25 +79,31 @@ async def ask(
         execution_id=claim.execution_id,
     )
     text, facts = mask_shapes(wanted.text), _facts(wanted)
-    known = await rows.find_question(tx, place, key=wanted.key, fingerprint=facts.fingerprint(text))
-    if known is not None:
+    if (known := await rows.find_asked(tx, place, wanted.key)) is not None:
         return known, task
-    await _check_not_too_many(tx, claim)
     verdict = await _judge(tx, task, claim, facts, wanted)
-    facts.why = _why(verdict)
-    facts.on_expiry = wanted.on_expiry or ExpiryPolicy(settings.on_expiry)
-    seconds = wanted.expires_in_seconds or settings.expire_seconds
-    if verdict.effect is RuleEffect.MODEL:
-        facts.adviser_until = tx.now
-    question = await rows.ask(
+    question = await rows.take_over(
         tx,
         place,
-        chat.sender_of(actor),
         key=wanted.key,
-        text=text,
-        facts=facts,
-        expires_at=tx.now + timedelta(seconds=seconds) if seconds else None,
+        fingerprint=facts.fingerprint(text),
+        with_answer=verdict.effect is not RuleEffect.DENY,
     )
+    if question is None:
+        await _check_not_too_many(tx, claim)
+        facts.why = _why(verdict)
+        facts.on_expiry = wanted.on_expiry or ExpiryPolicy(settings.on_expiry)
+        facts.adviser_until = tx.now if verdict.effect is RuleEffect.MODEL else None
+        seconds = wanted.expires_in_seconds or settings.expire_seconds
+        question = await rows.ask(
+            tx,
+            place,
+            chat.sender_of(actor),
+            key=wanted.key,
+            text=text,
+            facts=facts,
+            expires_at=tx.now + timedelta(seconds=seconds) if seconds else None,
+        )
     if verdict.effect in {RuleEffect.ALLOW, RuleEffect.DENY}:
         await rows.settle(tx, question, task.project_id, _by_rule(verdict), sender=CONTROLLER)
     return question, task
@@ -157,20 +163,18 @@ async def withdraw(
     await rows.withdraw(tx, question, task.project_id, reason="its run did not wait for it")
 
 
-async def find_answered(
-    tx: Transaction, actor: WorkerActor, claim: Claim, question_id: uuid.UUID
+async def find_of_claim(
+    read: ReadSession, actor: WorkerActor, claim: Claim, question_id: uuid.UUID
 ) -> tuple[ChatMessage, Task]:
-    """A question of the claim as it is now; an answer that is told so has reached the run.
+    """A question of a claim that is still held, and its task; takes no lock.
 
     Raises:
         LeaseLost: The claim is not the caller's any more.
         QuestionNotFound: This attempt asked no such question.
     """
-    task = await _lock_claimed(tx, actor, claim)
-    question = await _of_claim(tx, claim, question_id)
-    if question.question_state is not QuestionState.OPEN and question.question_hash is not None:
-        await rows.note_delivered(tx, question)
-    return question, task
+    task_id = await work_queries.task_of_claim(read, actor, claim.order_id, claim.fence)
+    await work_queries.check_is_held(read, claim.order_id, claim.fence, claim.execution_id)
+    return await _of_claim(read, claim, question_id), await read.get_one(Task, task_id)
 
 
 async def expire(tx: Transaction, question_id: uuid.UUID, task_id: uuid.UUID) -> bool:
@@ -227,8 +231,8 @@ async def _lock_claimed(tx: Transaction, actor: WorkerActor, claim: Claim) -> Ta
     return task
 
 
-async def _of_claim(tx: Transaction, claim: Claim, question_id: uuid.UUID) -> ChatMessage:
-    found = await tx.scalar(
+async def _of_claim(read: ReadSession, claim: Claim, question_id: uuid.UUID) -> ChatMessage:
+    found = await read.scalar(
         select(ChatMessage).where(
             ChatMessage.id == question_id,
             ChatMessage.execution_id == claim.execution_id,

@@ -10,8 +10,6 @@ import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from sqlalchemy import select
-
 from agentvine.db.hints import heard_of
 from agentvine.db.session import Database
 from agentvine.domains.conversations.enums import QuestionState
@@ -19,7 +17,6 @@ from agentvine.domains.conversations.models import ChatMessage
 from agentvine.domains.conversations.questions import CHANNEL
 from agentvine.domains.questions import queries, service
 from agentvine.domains.questions.service import Claim
-from agentvine.domains.work import queries as work
 from agentvine.kit.actor import UserActor, WorkerActor
 from agentvine.kit.pagination import PageRequest
 from agentvine.protocol.questions import QuestionOut
@@ -52,14 +49,13 @@ class AnswerRoom:
         clock = self.database.clock
         deadline = clock.monotonic() + seconds
         async with self.database.hints.subscribe(CHANNEL) as hints:
-            while await self._is_open(actor, claim, question_id):
+            while True:
+                async with self.database.read() as read:
+                    found = await service.find_of_claim(read, actor, claim, question_id)
                 left = deadline - clock.monotonic()
-                if left <= 0 or over.is_set():
-                    break
+                if found[0].question_state is not QuestionState.OPEN or left <= 0 or over.is_set():
+                    return queries.question_out(*found)
                 await heard_of(hints, str(question_id), over, min(left, self.poll_seconds))
-        async with self.database.transaction(actor) as tx:
-            question, task = await service.find_answered(tx, actor, claim, question_id)
-            return queries.question_out(question, task)
 
     async def follow(
         self, actor: UserActor, seconds: float, over: asyncio.Event
@@ -81,16 +77,6 @@ class AnswerRoom:
                 if clock.monotonic() >= deadline or over.is_set():
                     return
                 await heard_of(hints, None, over, self.poll_seconds)
-
-    async def _is_open(self, actor: WorkerActor, claim: Claim, question_id: uuid.UUID) -> bool:
-        """Whether there is anything to wait for; takes no lock."""
-        async with self.database.read() as read:
-            await work.task_of_claim(read, actor, claim.order_id, claim.fence)
-            await work.check_is_held(read, claim.order_id, claim.fence, claim.execution_id)
-            state = await read.scalar(
-                select(ChatMessage.question_state).where(ChatMessage.id == question_id)
-            )
-        return state is QuestionState.OPEN
 
     async def _open(self, actor: UserActor) -> dict[uuid.UUID, QuestionOut]:
         async with self.database.read() as read:
