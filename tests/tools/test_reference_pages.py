@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from agentvine.config.settings import ProviderSettings, QueueSettings, Settings, WorkerSettings
+from agentvine.config.settings import (
+    ProviderSettings,
+    QuestionSettings,
+    QueueSettings,
+    Settings,
+    WorkerSettings,
+)
 from agentvine.kit.errors import AppError, Conflict
 from tests.support.cli import Sandbox
 from tools import gen_cli_doc, gen_errors_doc, gen_openapi, gen_settings_doc, gen_states_doc
@@ -96,17 +102,19 @@ def test_an_error_class_of_somebody_else_is_no_error_of_ours():
         (QueueSettings, "AGENTVINE_QUEUE__"),
         (WorkerSettings, "AGENTVINE_WORKER__"),
         (ProviderSettings, "AGENTVINE_PROVIDERS__"),
+        (QuestionSettings, "AGENTVINE_QUESTIONS__"),
     ],
 )
 def test_every_setting_has_its_line_and_its_meaning(
-    model: type[Settings | QueueSettings | WorkerSettings | ProviderSettings], prefix: str
+    model: type[Settings | QueueSettings | QuestionSettings | WorkerSettings | ProviderSettings],
+    prefix: str,
 ):
     page = gen_settings_doc.render()
     meanings = meanings_of(model)
 
     for name in model.model_fields:
         assert meanings.get(name), f"{model.__name__}.{name} does not say what it means"
-        if name not in {"queue", "worker", "providers"}:
+        if name not in {"queue", "worker", "providers", "questions"}:
             [line] = re.findall(rf"^\| `{prefix}{name.upper()}` \|.*$", page, re.MULTILINE)
             assert meanings[name].split("|")[0][:40] in line
 
@@ -160,6 +168,7 @@ def test_the_protocol_page_names_every_message_with_its_fields():
             if "protocol" not in operation.get("tags", ()):
                 continue
             address = path.removeprefix("/api/v1/").replace("{execution_id}", "ID")
+            address = address.replace("{question_id}", "QUESTION")
             [text] = [text for title, text in sections.items()
                       if title.partition("?")[0] == f"{method.upper()} {address}"]  # fmt: skip
             for field in fields_of(document, operation):

@@ -260,6 +260,12 @@ async def test_a_run_that_ends_to_wait_is_put_back_by_the_answer(shared_api: Api
     await run.answer(question, text="Blanks.")
     order = await run.again()
     assert order["attempt"] == 1
+    brief = await run.worker.caller.post(
+        f"/executions/{order['execution_id']}/brief", claim_of(order)
+    )
+    assert [(each["question"], each["answer"]) for each in brief["answers"]] == [
+        ("Tabs or blanks?", "Blanks.")
+    ]
     asked = await run.ask("another key")
     assert asked["id"] == question["id"]
     assert asked["answer"]["text"] == "Blanks."

@@ -7,6 +7,7 @@ from sqlalchemy import select, update
 
 from agentvine.db.session import ReadSession, Transaction
 from agentvine.domains.agents.models import Agent
+from agentvine.domains.conversations import questions
 from agentvine.domains.executions.enums import ExecutionStatus
 from agentvine.domains.executions.models import Execution
 from agentvine.domains.tasks.context import read_context
@@ -16,10 +17,19 @@ from agentvine.domains.work.enums import OrderStatus
 from agentvine.domains.work.errors import LeaseLost
 from agentvine.domains.work.models import RunMessage, WorkOrder
 from agentvine.kit.actor import WorkerActor
-from agentvine.protocol.briefs import BriefIn, BriefMessage, NativeSession, RunBriefOut, SessionIn
+from agentvine.protocol.briefs import (
+    BriefAnswer,
+    BriefIn,
+    BriefMessage,
+    NativeSession,
+    RunBriefOut,
+    SessionIn,
+)
 from agentvine.protocol.enums import FailureClass
+from agentvine.protocol.questions import AnswerDecision
 from agentvine.protocol.queue import OrderPayload
 
+_MAX_ANSWERS = 50
 _MAX_EARLIER = 20
 _MAX_MESSAGES = 50
 _MAX_SUMMARISED = 3
@@ -70,8 +80,32 @@ async def get_brief(
         session=_session_of(earlier, payload.runtime),
         summary=_summary(earlier),
         last_failure=_failure_of(earlier[0]) if earlier else None,
+        answers=await _answers(read, task),
         messages=await _missed_messages(read, order),
     )
+
+
+async def _answers(read: ReadSession, task: Task) -> list[BriefAnswer]:
+    """What people have told earlier attempts: an agent that begins anew need not ask again."""
+    answered = await questions.list_answered(read, task.conversation_id, limit=_MAX_ANSWERS)
+    return [
+        BriefAnswer(
+            key=question.question_key or "",
+            question=question.message,
+            answer=_answer_in_words(questions.facts_of(question)),
+        )
+        for question in answered
+    ]
+
+
+def _answer_in_words(facts: questions.Facts) -> str:
+    answer = facts.answer
+    assert answer is not None, "it is answered"
+    said = "\n".join(part for part in (", ".join(answer.choices), answer.text) if part)
+    if answer.decision is AnswerDecision.ANSWER:
+        return said
+    decided = "Yes." if answer.decision is AnswerDecision.ALLOW else "No."
+    return f"{decided} {said}".strip()
 
 
 async def note_session(
