@@ -31,7 +31,12 @@ def _set_up(function: F) -> F:
                 help="A model that it may use; * stands for anything. Can be repeated.",
             ),
             click.option("--effort", type=Words(Effort), help="How hard the model is to think."),
-            click.option("--temperature", type=click.FloatRange(0, 2)),
+            click.option(
+                "--temperature",
+                type=click.FloatRange(0, 2),
+                metavar="T",
+                help="How freely the model chooses its words.",
+            ),
             click.option(
                 "--max-output", type=click.IntRange(1), metavar="N", help="Tokens in one answer."
             ),
