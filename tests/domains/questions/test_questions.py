@@ -8,9 +8,8 @@ import pytest
 from sqlalchemy import select, update
 
 from agentvine.domains.conversations.models import ChatMessage
-from agentvine.domains.conversations.questions import facts_of
 from agentvine.domains.identity.models import AuditEvent
-from agentvine.domains.questions.advice import Advice, AdviceDesk, AdviceRequest
+from agentvine.domains.questions.advice import AdviceDesk
 from agentvine.domains.questions.jobs import QuestionChores
 from agentvine.domains.work.models import WorkOrder
 from agentvine.kit.ids import new_id
@@ -334,8 +333,8 @@ async def test_a_question_that_nobody_waits_for_is_withdrawn(shared_api: Api):
     assert (await run.space.owner.get(f"/questions/{left['id']}"))["state"] == "withdrawn"
 
 
-def chores(api: Api, adviser: Any = None) -> QuestionChores:
-    return QuestionChores(api.database, AdviceDesk(api.database, adviser, 5.0))
+def chores(api: Api) -> QuestionChores:
+    return QuestionChores(api.database, AdviceDesk(api.database, None, 5.0))
 
 
 async def let_expire(api: Api, question: Json) -> None:
@@ -393,18 +392,6 @@ async def test_secrets_in_what_a_tool_is_to_do_are_not_shown(shared_api: Api):
     assert token not in str(question)
 
 
-class Oracle:
-    """An adviser that says what it was told to say."""
-
-    def __init__(self, advice: Advice | None) -> None:
-        self.advice = advice
-        self.asked: list[AdviceRequest] = []
-
-    async def advise(self, request: AdviceRequest) -> Advice | None:
-        self.asked.append(request)
-        return self.advice
-
-
 async def test_a_rule_may_hand_a_question_to_a_model_and_then_to_a_person(shared_api: Api):
     run = await start(shared_api)
     # The server's own chores leave it to people: it has no model.
@@ -414,40 +401,6 @@ async def test_a_rule_may_hand_a_question_to_a_model_and_then_to_a_person(shared
         while "no language model" not in question["why"]:
             question = await run.wait(question)
     assert question["state"] == "open"
-
-
-@pytest.mark.parametrize("is_allowed", [True, False, None])
-async def test_a_models_advice_is_an_answer_like_any_other(
-    shared_api: Api, *, is_allowed: bool | None
-):
-    run = await start(shared_api)
-    question = await run.ask("1", "Push?", **PUSH)
-    await want_advice(shared_api, question)
-    advice = (
-        Advice(is_allowed=is_allowed, reason="Because.", model="m")
-        if is_allowed is not None
-        else None
-    )
-    oracle = Oracle(advice)
-    desk = AdviceDesk(shared_api.database, oracle, 5.0)
-    which = uuid.UUID(question["id"]), uuid.UUID(run.task["id"])
-    assert await desk.advise(*which)
-    assert not await desk.advise(*which)
-    assert [request.facts.tool_name for request in oracle.asked] == ["Bash"]
-    found = await run.wait(question)
-    if is_allowed is None:
-        assert (found["state"], found["answer"]) == ("open", None)
-    else:
-        assert found["answer"]["decision"] == ("allow" if is_allowed else "deny")
-        assert found["answer"]["author"] == "language model m"
-
-
-async def want_advice(api: Api, question: Json) -> None:
-    async with api.database.transaction() as tx:
-        row = await tx.get_one(ChatMessage, uuid.UUID(question["id"]))
-        facts = facts_of(row)
-        facts.adviser_until = tx.now
-        row.metadata_ = facts.stored()
 
 
 async def test_people_who_may_not_see_a_task_see_no_question_of_it(shared_api: Api):

@@ -1,6 +1,7 @@
 """What ``agentvine inbox``, ``answer``, ``question`` and ``rule`` do."""
 
 import asyncio
+import contextlib
 import json
 import uuid
 from collections.abc import Sequence
@@ -227,12 +228,14 @@ async def _find(
     api = session.client.questions
     given = resolve.as_uuid(name)
     if given is not None:
-        return await api.get(given)
+        # It may be a task's id; if it is neither, the task's error says so.
+        with contextlib.suppress(NotFound):
+            return await api.get(given)
     wanted = name.casefold()
     if len(wanted) == 8 and set(wanted) <= set("0123456789abcdef"):
         found = [row async for row in resolve.every(api.list()) if short_id(row.id) == wanted]
     else:
-        of_task = await resolve.task_id(session, name, project)
+        of_task = (await resolve.find_task(session, name, project)).id
         rows = await resolve.collect(api.list(state=states, task_id=of_task))
         # Without an open one, the last that was asked.
         found = rows if states else rows[-1:]
