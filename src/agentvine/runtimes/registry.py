@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from agentvine.kit.errors import Invalid
+from agentvine.runtimes.acp import acp_runtimes
 from agentvine.runtimes.base import Runtime
 from agentvine.runtimes.command import CommandRuntime
 from agentvine.runtimes.llm import LlmRuntime
@@ -45,5 +46,12 @@ class RuntimeRegistry:
 def builtin_runtimes() -> RuntimeRegistry:
     """Every runtime that comes with AgentVine."""
     return RuntimeRegistry(
-        [CommandRuntime(), LlmRuntime(), ScriptedRuntime(), ClaudeCodeRuntime(), QwenRuntime()]
+        [
+            CommandRuntime(),
+            LlmRuntime(),
+            ScriptedRuntime(),
+            ClaudeCodeRuntime(),
+            QwenRuntime(),
+            *acp_runtimes(),
+        ]
     )

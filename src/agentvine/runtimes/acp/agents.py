@@ -1,0 +1,277 @@
+"""The agents that we know: how each is started, and what it needs so that we are its host.
+
+Each is put into the mode in which it asks for every permission: what may be done is decided in one
+place, for all of them alike. With access to models it gets a home of its own, and settings that
+lead to the gateway; without, it is used as its user has set it up, login and all.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from agentvine.kit.errors import Invalid
+from agentvine.runtimes.base import ModelAccess, RunContext
+
+
+class ModelNotNamed(Invalid):
+    """This agent has to be told which model to use."""
+
+    code = "model_not_named"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """How an agent is started for one run."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    files: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Settings, by their path below the run's home."""
+    options: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Values for the agent's own settings of a session."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcpAgent:
+    """One agent."""
+
+    name: str
+    program: str
+    title: str
+    version: str
+    """The one that we have tried."""
+    install: str
+    login: str
+    """What to do for its own login."""
+    start: Callable[[RunContext, str | None], Start]
+    """Given the context and the model's name, if there is one."""
+    mode: str | None = None
+    """The mode in which it asks."""
+    tells_usage: bool = True
+    shows_errors_as_text: bool = False
+
+
+def _claude(context: RunContext, model: str | None) -> Start:
+    environment = {
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "CLAUDE_CODE_MAX_RETRIES": "3",
+        "ENABLE_TOOL_SEARCH": "false",
+        **_found("CLAUDE_CODE_EXECUTABLE", "claude", context),
+    }
+    if model:
+        environment["ANTHROPIC_MODEL"] = model
+    if (access := context.models) is not None:
+        environment |= {
+            "ANTHROPIC_BASE_URL": f"{access.base_url}/anthropic",
+            "ANTHROPIC_AUTH_TOKEN": access.key,
+            "CLAUDE_CONFIG_DIR": str(_home(context) / "claude"),
+        }
+    return Start(argv=("claude-agent-acp",), environment=environment, files={"claude/.keep": ""})
+
+
+def _codex(context: RunContext, model: str | None) -> Start:
+    environment = {
+        # In the others, a model decides what may be done, or nobody.
+        "INITIAL_AGENT_MODE": "read-only",
+        "NO_BROWSER": "1",
+        **_found("CODEX_PATH", "codex", context),
+    }
+    if (access := context.models) is None:
+        if model:
+            environment["CODEX_CONFIG"] = json.dumps({"model": model})
+        return Start(argv=("codex-acp",), environment=environment)
+    environment |= {"CODEX_HOME": str(_home(context) / "codex"), "AGENTVINE_MODEL_KEY": access.key}
+    lines = [f"model = {json.dumps(model)}"] if model else []
+    lines += [
+        'model_provider = "agentvine"',
+        "check_for_update_on_startup = false",
+        "[analytics]",
+        "enabled = false",
+        "[features]",
+        "plugins = false",
+        "unbounded_connection_retries = false",
+        "[model_providers.agentvine]",
+        'name = "AgentVine"',
+        f"base_url = {json.dumps(f'{access.base_url}/openai/v1')}",
+        'env_key = "AGENTVINE_MODEL_KEY"',
+        'wire_api = "responses"',
+        # A refusal for the budget would be asked for again and again.
+        "request_max_retries = 0",
+        "stream_max_retries = 0",
+    ]
+    settings = {"codex/config.toml": "\n".join([*lines, ""])}
+    return Start(argv=("codex-acp",), environment=environment, files=settings)
+
+
+def _gemini(context: RunContext, model: str | None) -> Start:
+    argv = ["gemini", "--acp", *(["-m", model] if model else [])]
+    environment = {"GEMINI_CLI_TRUST_WORKSPACE": "true", "GEMINI_CLI_NO_RELAUNCH": "true"}
+    if (access := context.models) is None:
+        return Start(argv=tuple(argv), environment=environment)
+    environment |= {
+        "HOME": str(_home(context)),
+        "GEMINI_API_KEY": access.key,
+        "GOOGLE_GEMINI_BASE_URL": f"{access.base_url}/gemini",
+    }
+    settings: dict[str, Any] = {
+        "security": {"auth": {"selectedType": "gemini-api-key"}},
+        "general": {
+            "enableAutoUpdate": False,
+            "disableAutoUpdate": True,
+            "enableAutoUpdateNotification": False,
+            # Ten attempts would take minutes.
+            "maxAttempts": 2,
+            "retryFetchErrors": False,
+        },
+        "privacy": {"usageStatisticsEnabled": False},
+        "telemetry": {"enabled": False},
+    }
+    files = {".gemini/settings.json": json.dumps(settings)}
+    return Start(argv=tuple(argv), environment=environment, files=files)
+
+
+def _opencode(context: RunContext, model: str | None) -> Start:
+    off = ("AUTOUPDATE", "MODELS_FETCH", "LSP_DOWNLOAD", "DEFAULT_PLUGINS", "SHARE")
+    environment = {f"OPENCODE_DISABLE_{name}": "1" for name in off}
+    settings: dict[str, Any] = {
+        "autoupdate": False,
+        "share": "disabled",
+        "permission": {"edit": "ask", "bash": "ask", "webfetch": "ask"},
+    }
+    if (access := context.models) is None:
+        settings |= {"model": model} if model else {}
+    else:
+        environment["HOME"] = str(_home(context))
+        if model is None:
+            raise ModelNotNamed(
+                "opencode has to be told which model to use: give the task one with --model, or "
+                "set the project's default model."
+            )
+        settings |= _opencode_models(access, model)
+    environment["OPENCODE_CONFIG_CONTENT"] = json.dumps(settings)
+    return Start(argv=("opencode", "acp", "--pure"), environment=environment)
+
+
+def _opencode_models(access: ModelAccess, model: str) -> dict[str, Any]:
+    """Its settings for the gateway, in the wire format that the model's maker speaks."""
+    is_claude = model.startswith("claude")
+    provider: dict[str, Any] = {
+        "npm": "@ai-sdk/anthropic" if is_claude else "@ai-sdk/openai-compatible",
+        "name": "AgentVine",
+        "options": {
+            "baseURL": f"{access.base_url}/{'anthropic' if is_claude else 'openai'}/v1",
+            "apiKey": access.key,
+        },
+        "models": {model: {"name": model}},
+    }
+    chosen = f"agentvine/{model}"
+    return {
+        "provider": {"agentvine": provider},
+        "enabled_providers": ["agentvine"],
+        "model": chosen,
+        "small_model": chosen,
+    }
+
+
+def _qwen(context: RunContext, model: str | None) -> Start:
+    argv = ["qwen", "--acp", "--approval-mode", "default"]
+    environment = {"QWEN_CODE_SUPPRESS_YOLO_WARNING": "1"}
+    if model:
+        environment["OPENAI_MODEL"] = model
+    if (access := context.models) is None:
+        return Start(argv=tuple(argv), environment=environment)
+    environment |= {
+        "HOME": str(_home(context)),
+        "OPENAI_API_KEY": access.key,
+        "OPENAI_BASE_URL": f"{access.base_url}/openai/v1",
+    }
+    settings: dict[str, Any] = {
+        "general": {"enableAutoUpdate": False, "disableAutoUpdate": True},
+        "privacy": {"usageStatisticsEnabled": False},
+        "telemetry": {"enabled": False},
+    }
+    files = {".qwen/settings.json": json.dumps(settings)}
+    argv += ["--auth-type", "openai"]
+    return Start(argv=tuple(argv), environment=environment, files=files)
+
+
+AGENTS = {
+    agent.name: agent
+    for agent in (
+        AcpAgent(
+            name="opencode",
+            program="opencode",
+            title="opencode",
+            version="1.18.33",
+            install="npm install -g opencode-ai@1.18.33",
+            login="run `opencode auth login`",
+            start=_opencode,
+            # Of a prompt's calls it tells the last one alone.
+            tells_usage=False,
+        ),
+        AcpAgent(
+            name="gemini",
+            program="gemini",
+            title="Gemini CLI",
+            version="0.61.0",
+            install="npm install -g @google/gemini-cli@0.61.0",
+            login="run `gemini` once, and choose how to sign in",
+            start=_gemini,
+            mode="default",
+        ),
+        AcpAgent(
+            name="claude-agent-acp",
+            program="claude-agent-acp",
+            title="Claude Code by way of ACP",
+            version="0.101.0",
+            install="npm install -g @agentclientprotocol/claude-agent-acp@0.101.0",
+            login="run `claude` once, and sign in",
+            start=_claude,
+            mode="default",
+        ),
+        AcpAgent(
+            name="codex-acp",
+            program="codex-acp",
+            title="Codex by way of ACP",
+            version="2.6.0",
+            install="npm install -g @agentclientprotocol/codex-acp@2.6.0",
+            login="run `codex login`",
+            start=_codex,
+            shows_errors_as_text=True,
+        ),
+        AcpAgent(
+            name="qwen-acp",
+            program="qwen",
+            title="Qwen Code by way of ACP",
+            version="0.24.4",
+            install="npm install -g @qwen-code/qwen-code@0.24.4",
+            login="run `qwen` once, and choose how to sign in",
+            start=_qwen,
+            mode="default",
+        ),
+    )
+}
+
+
+def for_loopback(access: ModelAccess | None) -> dict[str, str]:
+    """Variables that keep a proxy from between the agent and the gateway."""
+    hosts = ["127.0.0.1", "localhost", "::1"]
+    if access is not None and (host := urlsplit(access.base_url).hostname):
+        hosts.append(host)
+    names = ",".join(dict.fromkeys(hosts))
+    return {"NO_PROXY": names, "no_proxy": names}
+
+
+def _found(variable: str, program: str, context: RunContext) -> dict[str, str]:
+    """Lets an adapter drive the agent that is installed, rather than a copy of its own."""
+    found = shutil.which(program, path=context.environment().get("PATH"))
+    return {variable: found} if found else {}
+
+
+def _home(context: RunContext) -> Path:
+    assert context.home is not None, "a run with access to models has a home"
+    return context.home

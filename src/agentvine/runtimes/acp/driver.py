@@ -1,0 +1,213 @@
+"""The runtimes of agents that speak the protocol: those that we know, and any other."""
+
+import asyncio
+import json
+import os
+import re
+import shlex
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from agentvine.config.settings import environment_for_child
+from agentvine.kit.errors import AppError, Invalid
+from agentvine.kit.process import capture
+from agentvine.runtimes.acp.agents import AGENTS, AcpAgent, Start, for_loopback
+from agentvine.runtimes.acp.program import AcpProgram, SessionPlan
+from agentvine.runtimes.agent import AGENT_WATCH, run_agent
+from agentvine.runtimes.base import LoginState, RunContext, RunOutcome, RuntimeInfo
+from agentvine.runtimes.resuming import brief_of, prompt_of, run_or_begin_anew
+from agentvine.runtimes.runner import Program
+
+_VERSION_SECONDS = 20.0
+
+
+class AgentCommandMissing(Invalid):
+    """A task for the runtime ``acp`` needs the command that starts the agent."""
+
+    code = "agent_command_missing"
+
+
+class AgentNotInstalled(Invalid):
+    """The agent's program is not on this machine."""
+
+    code = "agent_not_installed"
+
+
+class AcpRuntime:
+    """One of the agents that we know."""
+
+    is_agent = True
+    uses_models = True
+
+    def __init__(self, agent: AcpAgent) -> None:
+        """Drive this one."""
+        self._agent = agent
+        self.name = agent.name
+
+    async def detect(self) -> RuntimeInfo:
+        """Look for its program, and ask it for its version."""
+        agent = self._agent
+        found = shutil.which(agent.program, path=environment_for_child().get("PATH"))
+        return RuntimeInfo(
+            name=self.name,
+            is_available=found is not None,
+            problem=None if found else _not_installed(agent),
+            version=await version_of(found) if found else None,
+            takes_messages=True,
+            # Whether it is logged in, it does not tell without a question to its provider.
+            login=LoginState.UNKNOWN,
+            uses_models=True,
+            asks=True,
+            resumes=True,
+            pinned_version=agent.version,
+            install=agent.install,
+        )
+
+    async def run(self, context: RunContext) -> RunOutcome:
+        """Do the task, going on with an earlier session where there is one.
+
+        Raises:
+            AgentNotInstalled: Its program is not on PATH.
+            ModelNotNamed: It has to be told a model.
+        """
+        agent, brief = self._agent, brief_of(context)
+        model = brief.model or (context.models.default_model if context.models else None)
+        start = agent.start(context, model)
+        if shutil.which(start.argv[0], path=context.environment().get("PATH")) is None:
+            raise AgentNotInstalled(_not_installed(agent), program=start.argv[0])
+        await asyncio.to_thread(_write_files, context.home, start)
+        return await _run(context, start, agent, model)
+
+
+class AnyAcpRuntime:
+    """Any other: the task's command starts it, and it is used as its user has set it up."""
+
+    name = "acp"
+    is_agent = True
+    uses_models = False
+
+    async def detect(self) -> RuntimeInfo:
+        """What it needs depends on the command."""
+        return RuntimeInfo(
+            name=self.name,
+            is_available=True,
+            takes_messages=True,
+            login=LoginState.UNKNOWN,
+            asks=True,
+            resumes=True,
+        )
+
+    async def run(self, context: RunContext) -> RunOutcome:
+        """Start what the task's command says.
+
+        Raises:
+            AgentCommandMissing: It says nothing, or nothing that could be started.
+        """
+        try:
+            argv = shlex.split(context.payload.command or "")
+        except ValueError as error:
+            raise AgentCommandMissing(f"The task's command: {error}.") from error
+        if not argv:
+            raise AgentCommandMissing(
+                "The task has no command; the runtime acp needs the one that starts an agent, such "
+                "as --command 'my-agent --acp'."
+            )
+        return await _run(context, Start(argv=tuple(argv)), None, brief_of(context).model)
+
+
+def acp_runtimes() -> list[AcpRuntime | AnyAcpRuntime]:
+    """One for each agent that we know, and one for any other."""
+    return [*(AcpRuntime(agent) for agent in AGENTS.values()), AnyAcpRuntime()]
+
+
+async def version_of(program: str) -> str | None:
+    """The version of a program: as its package says, else as it says itself."""
+    if (told := await asyncio.to_thread(_packaged_version, Path(program))) is not None:
+        return told
+    try:
+        said = await capture(
+            [program, "--version"],
+            cwd=Path("/"),
+            environment=environment_for_child(),
+            timeout_seconds=_VERSION_SECONDS,
+        )
+    except AppError:
+        return None
+    found = re.search(r"\d+\.\d+(?:\.\d+)?\S*", said.stdout.decode("utf-8", "replace"))
+    return found[0] if found else None
+
+
+def _packaged_version(program: Path) -> str | None:
+    """What the npm package says that the program is part of; to start it would take a second."""
+    for folder in program.resolve().parents:
+        if folder.name == "node_modules":
+            return None
+        with suppress(OSError, ValueError):
+            about: object = json.loads((folder / "package.json").read_bytes())
+            match about:
+                case {"version": str(version)}:
+                    return version
+                case _:
+                    pass
+    return None
+
+
+async def _run(
+    context: RunContext, start: Start, agent: AcpAgent | None, model: str | None
+) -> RunOutcome:
+    program = Program(
+        argv=start.argv,
+        timeout_seconds=context.timeout_seconds,
+        extra_environment={**for_loopback(context.models), **start.environment},
+        watch=AGENT_WATCH,
+        needs=places_of(start.argv[0], context),
+        has_input=True,
+    )
+
+    async def run(session_id: str | None) -> RunOutcome:
+        plan = SessionPlan(
+            cwd=str(context.worktree),
+            prompt=prompt_of(context, is_resumed=False),
+            resumed_prompt=prompt_of(context, is_resumed=True),
+            resume=session_id,
+            mode=agent.mode if agent else None,
+            options=start.options,
+            model=model,
+            tells_usage=agent.tells_usage if agent else True,
+            shows_errors_as_text=agent.shows_errors_as_text if agent else False,
+            mcp=context.mcp,
+        )
+        return await run_agent(context, AcpProgram(program, plan))
+
+    return await run_or_begin_anew(context, run)
+
+
+def places_of(program: str, context: RunContext) -> tuple[Path, ...]:
+    """Where a program is installed, with what it needs beside it, for a sandbox."""
+    path = context.environment().get("PATH", os.defpath)
+    places: dict[Path, None] = {}
+    for each in (program, "node"):
+        found = shutil.which(each, path=path)
+        if found is None:
+            continue
+        for one in (Path(found), Path(found).resolve()):
+            modules = [up for up in one.parents if up.name == "node_modules"]
+            place = modules[-1] if modules else one.parent
+            if not place.is_relative_to("/usr"):
+                places[place] = None
+    return tuple(places)
+
+
+def _write_files(home: Path | None, start: Start) -> None:
+    for name, text in start.files.items():
+        if home is None:
+            return
+        path = home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o600)
+
+
+def _not_installed(agent: AcpAgent) -> str:
+    return f"{agent.title} is not installed: `{agent.install}` installs the version that was tried."

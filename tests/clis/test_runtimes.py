@@ -1,0 +1,245 @@
+"""Each runtime with its real CLI: works, asks, obeys, stops, goes on, and leaves nothing behind."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from agentvine.llm.scripted import parse_script
+from agentvine.llm.scripted.serving import serving
+from agentvine.protocol.briefs import RunBriefOut
+from agentvine.protocol.enums import FailureClass
+from agentvine.protocol.questions import AnswerDecision, QuestionKind
+from agentvine.runtimes.asking import RunAnswer, RunQuestion
+from agentvine.runtimes.registry import builtin_runtimes
+from tests.clis.driving import Drive
+from tests.support.repositories import make_repo
+
+CLIS_OF = {
+    "claude-agent-acp": ("claude-code", "claude-agent-acp"),
+    # The adapter brings a `codex` that lacks its program.
+    "codex-acp": ("codex", "codex-acp"),
+    "gemini": ("gemini",),
+    "opencode": ("opencode",),
+    "qwen-acp": ("qwen",),
+}
+MODELS = {
+    "claude-agent-acp": "claude-opus-5-5",
+    "codex-acp": "gpt-5.5",
+    "gemini": "gemini-2.5-flash",
+}
+TWO_STEPS = """
+usage: {input: 1111, output: 22, cache_read: 333, cache_write: 44, reasoning: 5}
+turns:
+  - text: I write it.
+    calls: [{write_file: {path: hello.txt, content: "hello\\n"}}]
+  - text: I look at it.
+    calls: [{run_command: {command: "cp hello.txt copied.txt"}}]
+  - text: All is done.
+"""
+# Codex asks only where its model says that a command needs more than the sandbox allows.
+ESCALATED = TWO_STEPS.replace(
+    '{run_command: {command: "cp hello.txt copied.txt"}}',
+    "{tool: exec_command, input: {cmd: cp hello.txt copied.txt, justification: To copy it, "
+    "sandbox_permissions: require_escalated}}",
+)
+DENIED = """
+conversations:
+  - when: {prompt: "You were not allowed to do that"}
+    turns: [{text: I end without it.}]
+turns:
+  - text: I write it.
+    calls: [{write_file: {path: hello.txt, content: "hello\\n"}}]
+  - text: I end without it.
+"""
+LONG = """
+turns:
+  - text: First a quick one.
+    calls: [{write_file: {path: hello.txt, content: "hello\\n"}}]
+  - text: This takes a while.
+    calls: [{run_command: {command: "python3 -c 'import time; time.sleep(600)'"}}]
+  - text: Not reached.
+"""
+REFUSED = """
+turns:
+  - text: I write it.
+    calls: [{write_file: {path: hello.txt, content: "hello\\n"}}]
+  - text: not reached
+    faults:
+      - status: 402
+        times: forever
+        type: billing_error
+        code: budget_exceeded
+        message: "AgentVine: budget exceeded for this task."
+        headers: {x-should-retry: "false"}
+"""
+ASKS = """
+turns:
+  - calls: [{ask: {question: "Which colour?", options: [Red, Blue]}}]
+  - text: So be it.
+"""
+MakeDrive = Callable[[str, str], Drive]
+
+
+@pytest.fixture
+async def drive(
+    installed: Callable[..., list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[MakeDrive]:
+    repo = make_repo(tmp_path / "repository", {"README.md": "A repository.\n"})
+    async with serving(parse_script(TWO_STEPS)) as (upstream, url, _):
+
+        def make(name: str, script: str) -> Drive:
+            folders = dict.fromkeys(map(str, installed(*CLIS_OF[name])))
+            monkeypatch.setenv("PATH", ":".join([*folders, "/usr/local/bin:/usr/bin:/bin"]))
+            # Codex makes no links to its helpers, and so has no sandbox, in a home below this.
+            (tmp_path / "tmp").mkdir(exist_ok=True)
+            monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+            # A proxy of the user's must not come between an agent and the gateway.
+            monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+            upstream.play(parse_script(script))
+            home = tmp_path / "home"
+            home.mkdir(exist_ok=True)
+            return Drive(
+                runtime=builtin_runtimes().get(name),
+                worktree=repo.path,
+                home=home,
+                base_url=url,
+                upstream=upstream,
+                model=MODELS.get(name, "scripted"),
+            )
+
+        yield make
+
+
+def deny(question: RunQuestion) -> RunAnswer:
+    return RunAnswer(decision=AnswerDecision.DENY, text="Not today.")
+
+
+@pytest.mark.parametrize("name", CLIS_OF)
+async def test_it_does_a_job_of_two_steps_and_asks_for_both(name: str, drive: MakeDrive):
+    run = drive(name, ESCALATED if name == "codex-acp" else TWO_STEPS)
+
+    outcome, asker = await run.run("Write hello, and copy it.")
+
+    assert outcome.is_success, f"{outcome}\n{run.log.tail}"
+    assert outcome.message == "All is done."
+    assert (run.worktree / "hello.txt").read_text() == "hello\n"
+    assert (run.worktree / "copied.txt").read_text() == "hello\n"
+    assert run.sessions.session_id == outcome.metrics["session_id"]
+    assert [event["text"].strip() for event in run.log.of_type("assistant_text")] == [
+        "I write it.",
+        "I look at it.",
+        "All is done.",
+    ]
+    assert len(run.log.of_type("tool_call")) == 2
+    assert [event["is_error"] for event in run.log.of_type("tool_result")] == [False, False]
+    keys = {each.key_id for each in run.upstream.requests}
+    assert len(keys) == 1, "all calls came with the key of the run"
+    assert all(each.problem is None for each in run.upstream.requests)
+    assert {each.kind for each in asker.asked} <= {QuestionKind.PERMISSION}
+
+
+@pytest.mark.clis_long
+@pytest.mark.parametrize("name", CLIS_OF)
+async def test_what_is_denied_is_not_done_and_it_goes_on(name: str, drive: MakeDrive):
+    run = drive(name, DENIED)
+
+    outcome, asker = await run.run("Write hello.", answering=deny)
+
+    assert asker.asked, run.log.tail
+    first = asker.asked[0]
+    assert "hello" in (first.diff or "") or "hello.txt" in f"{first.text} {first.tool_input}"
+    assert not (run.worktree / "hello.txt").exists()
+    assert outcome.is_success, f"{outcome}\n{run.log.tail}"
+    assert outcome.message == "I end without it."
+    assert [event["is_denied"] for event in run.log.of_type("tool_result")] == [True]
+
+
+@pytest.mark.clis_long
+@pytest.mark.parametrize("name", CLIS_OF)
+async def test_a_budget_that_is_used_up_ends_it_soon(name: str, drive: MakeDrive):
+    run = drive(name, REFUSED)
+    loop, refused = asyncio.get_running_loop(), list[float]()
+
+    async def watch() -> None:
+        while not any(each.fault for each in run.upstream.requests):  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.02)
+        refused.append(loop.time())
+
+    watching = asyncio.create_task(watch())
+    outcome, _ = await run.run("Write hello.")
+    ended = loop.time()
+    watching.cancel()
+
+    assert outcome.failure is not None, run.log.tail
+    assert outcome.failure.failure_class is FailureClass.BUDGET_EXHAUSTED
+    assert "budget exceeded for this task" in outcome.failure.message
+    assert (run.worktree / "hello.txt").exists(), "what was done before stays"
+    assert ended - refused[0] < 30, "a machine may be slow, but no retry fits into this"
+    assert sum(1 for each in run.upstream.requests if each.fault) <= 2
+
+
+@pytest.mark.clis_long
+@pytest.mark.parametrize("name", CLIS_OF)
+async def test_it_is_stopped_with_all_that_it_started(name: str, drive: MakeDrive):
+    run = drive(name, LONG)
+    running = asyncio.create_task(run.run("Take your time."))
+
+    await run.log.wait_for("tool_call", running, count=2)
+    run.stop.set()
+    outcome, _ = await running
+
+    assert not outcome.is_success
+
+
+@pytest.mark.clis_long
+@pytest.mark.parametrize("name", CLIS_OF)
+async def test_it_goes_on_with_the_session_of_an_attempt_that_was_killed(
+    name: str, drive: MakeDrive
+):
+    run = drive(name, LONG)
+    first = asyncio.create_task(run.run("The task of all."))
+    await run.log.wait_for("tool_call", first, count=2)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    session_id = run.sessions.session_id
+    assert session_id is not None
+
+    run.upstream.play(parse_script("turns: [{text: I have gone on.}]"))
+    brief = RunBriefOut.model_validate(
+        {
+            "instruction": "The task of all.",
+            "session": {
+                "session_id": session_id,
+                "runtime": name,
+                "worker_id": "01a21945-e590-7ed0-9261-eceada19962f",
+                "execution_id": "01a21945-e590-7ed0-9261-eceada19962f",
+            },
+        }
+    )
+    outcome, _ = await run.run("", brief=brief)
+
+    assert outcome.is_success, f"{outcome}\n{run.log.tail}"
+    assert run.sessions.session_id == session_id
+    asked = str([each.body for each in run.upstream.requests if not each.is_aside][-1])
+    assert "The task of all." in asked, "the earlier conversation is sent again"
+    assert "Your earlier run at this task was interrupted" in asked
+
+
+@pytest.mark.clis_long
+async def test_a_question_with_choices_is_answered(drive: MakeDrive):
+    run = drive("claude-agent-acp", ASKS)
+
+    def answer(question: RunQuestion) -> RunAnswer:
+        if question.kind is QuestionKind.QUESTION:
+            return RunAnswer(decision=AnswerDecision.ANSWER, choices=["Blue"])
+        return RunAnswer(decision=AnswerDecision.ALLOW)
+
+    outcome, asker = await run.run("Ask me.", answering=answer)
+
+    assert outcome.is_success, f"{outcome}\n{run.log.tail}"
+    (question,) = [each for each in asker.asked if each.kind is QuestionKind.QUESTION]
+    assert question.text == "Which colour?"
+    assert [each.label for each in question.options] == ["Red", "Blue"]
+    assert "Blue" in str(run.upstream.requests[-1].body)
