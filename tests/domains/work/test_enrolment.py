@@ -54,7 +54,9 @@ async def enrol(crew: Crew, invitation: str, key: str, name: str) -> WorkerActor
     )
     async with crew.database.transaction() as tx:
         await enrolment.enrol_worker(tx, message)
-    return await sign_in(crew, key)
+    actor = await sign_in(crew, key)
+    crew.tokens[actor.token_id] = key
+    return actor
 
 
 async def sign_in(crew: Crew, key: str) -> WorkerActor:
