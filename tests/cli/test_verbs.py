@@ -327,10 +327,25 @@ def test_providers_their_keys_and_their_models(cli: Cli, tmp_path: Path):
     assert cli("provider", "show", "claude").exit_code == 4
 
 
+def test_prices_that_hold_before_the_tables(cli: Cli):
+    made = cli("price", "set", "qwen3", "--provider", "home", "--input", "0", "--output", "0.075")
+    said(made, "qwen3 costs 0 USD a million in and 0.075 out")
+    assert cli("price", "set", "qwen3", "--input", "cheap", "--output", "1").exit_code == 2
+    said(cli("price", "list"), "qwen3", "home", "0.075")
+    [row] = [row for row in json_of(cli, "price", "list") if row["model"] == "qwen3"]
+    said(cli("price", "remove", row["id"]), "is removed")
+    assert cli("price", "remove", row["id"]).exit_code == 4
+
+
 def test_budgets_and_what_was_used(cli: Cli):
     said(cli("budget", "create", "month", "20", "--action", "warn"), "20.00 USD monthly")
     assert cli("budget", "create", "month", "20").exit_code == 5
     assert cli("budget", "create", "odd", "1.001").exit_code == 2
+    assert cli("budget", "create", "odd").exit_code == 2, "nothing is limited"
+    said(cli("budget", "create", "plan", "--tokens", "5000", "--runs", "9"), "5000 tokens, 9 runs")
+    said(cli("budget", "edit", "plan", "--runs", "10"), "is changed")
+    said(cli("budget", "show", "plan"), "5000 tokens, 10 runs", "0 tokens, 0 runs")
+    said(cli("budget", "delete", "plan", "--yes"), "limits nothing")
     said(cli("budget", "list"), "month", "everything")
     said(cli("budget", "show", "month"), "only tells", "80%")
     assert cli("budget", "edit", "month").exit_code == 2, "nothing is named"

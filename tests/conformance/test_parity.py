@@ -136,7 +136,7 @@ async def test_a_fresh_database_is_made_in_one_go_and_passes_the_check(
 
     report = await runner.setup()
 
-    assert report.after == "revisions_of_agents"
+    assert report.after == "budgets_of_tokens_and_runs"
     assert not await runner.check()
 
 

@@ -210,6 +210,11 @@ CASES = {
         "questions:write", ROW, {"effect": "allow", "tool": "Bash", "pattern": "git status"}
     ),
     "DELETE /answer-rules/{rule_id}": Case("questions:write", ROW),
+    "GET /prices": Case("usage:read", ANYBODY),
+    "POST /prices": Case(
+        "models:admin", ADMIN, {"model": "{unique}", "input_usd": "1", "output_usd": "2.5"}
+    ),
+    "DELETE /prices/{price_id}": Case("models:admin", ADMIN),
     "GET /usage": Case("usage:read", ANYBODY),
     "GET /usage/calls": Case("usage:read", LIST),
     "POST /executions/{execution_id}/usage": Case(

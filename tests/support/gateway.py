@@ -22,6 +22,7 @@ from agentvine.domains.usage import budgets
 from agentvine.domains.usage.calls import Payer
 from agentvine.domains.usage.ledger import Ledger
 from agentvine.domains.usage.models import BudgetCounter, BudgetReservation, TokenUsage
+from agentvine.domains.usage.overrides import Rates
 from agentvine.protocol.queue import ClaimedOrder
 from agentvine.protocol.usage import BudgetCreateIn
 from tests.support.builders.identity import unique
@@ -42,6 +43,7 @@ class FixedTargets:
     key: str = "sk-canary-0123456789abcdef"
     aliases: dict[str, str] = field(default_factory=dict)
     limits: list[tuple[str, float]] = field(default_factory=list)
+    rates: Rates | None = None
 
     async def find(self, payer: Payer, wire: ModelWire, model: str) -> Sequence[Target]:
         kind, priced_as, version = _KINDS[wire]
@@ -55,6 +57,7 @@ class FixedTargets:
                 allows_private=True,
                 key=self.key,
                 name=f"p{number}",
+                rates=self.rates,
             )
             for number, url in enumerate(self.urls)
         ]

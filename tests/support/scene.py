@@ -156,6 +156,11 @@ async def _with_invitation(api: Api, people: People, names: Names, queue: str) -
     return {"enrolment_id": invitation["info"]["id"]}
 
 
+async def _with_price(api: Api, people: People, names: Names, queue: str) -> Names:
+    rates = {"model": unique("model"), "input_usd": "1", "output_usd": "2"}
+    return {"price_id": (await people.admin.post("/prices", rates))["id"]}
+
+
 _MORE: dict[frozenset[str], Callable[[Api, People, Names, str], Awaitable[Names]]] = {
     frozenset(
         {"order_id", "execution_id", "worker_id", "modification_id", "question_id"}
@@ -164,6 +169,7 @@ _MORE: dict[frozenset[str], Callable[[Api, People, Names, str], Awaitable[Names]
     frozenset({"budget_id"}): _with_budget,
     frozenset({"agent_id"}): _with_agent,
     frozenset({"provider_id", "credential_id"}): _with_provider,
+    frozenset({"price_id"}): _with_price,
     frozenset({"token_id"}): _with_token,
     frozenset({"enrolment_id"}): _with_invitation,
 }

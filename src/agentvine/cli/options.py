@@ -206,3 +206,18 @@ class Dollars(click.ParamType[Decimal]):
         if found is None:
             self.fail(f"{value!r} is not an amount like 20 or 0.50.", param, ctx)
         return Decimal(found.group(1))
+
+
+class Rate(click.ParamType[Decimal]):
+    """Dollars a million tokens, to the micro-dollar: ``3``, ``0.075``."""
+
+    name = "dollars"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Decimal:
+        """That rate."""
+        found = re.fullmatch(r"\$?(\d{1,6}(?:\.\d{1,6})?)", str(value).strip())
+        if found is None:
+            self.fail(f"{value!r} is not a price like 3 or 0.075.", param, ctx)
+        return Decimal(found.group(1))

@@ -43,6 +43,7 @@ COMMANDS: dict[str, Lazy] = {
     "agent": Lazy(f"{_GROUPS}.agents:agent", "The agents of a team."),
     "provider": Lazy(f"{_GROUPS}.providers:provider", "Providers of models, and their keys."),
     "model": Lazy(f"{_GROUPS}.providers:model", "Which models may be used, and by which names."),
+    "price": Lazy(f"{_GROUPS}.prices:price", "What models cost, where the table is not right."),
     "login": Lazy(f"{_GROUPS}.identity:login", "Sign in to a server and remember it."),
     "logout": Lazy(f"{_GROUPS}.identity:logout", "Forget a server, and end its token."),
     "whoami": Lazy(f"{_GROUPS}.identity:whoami", "Who the server takes you for."),

@@ -17,7 +17,7 @@ from agentvine.client.questions import QuestionsApi
 from agentvine.client.queue import QueueApi
 from agentvine.client.tasks import TasksApi
 from agentvine.client.transport import RetryPolicy, Transport, get_root
-from agentvine.client.usage import BudgetsApi, UsageApi
+from agentvine.client.usage import BudgetsApi, PricesApi, UsageApi
 from agentvine.client.workers import WorkersApi
 
 _STATUS = TypeAdapter(dict[str, Any])
@@ -69,6 +69,7 @@ class Client:
         self.budgets = BudgetsApi(self._transport)
         self.usage = UsageApi(self._transport)
         self.agents = AgentsApi(self._transport)
+        self.prices = PricesApi(self._transport)
         self.providers = ProvidersApi(self._transport)
         self.models = ModelsApi(self._transport)
 

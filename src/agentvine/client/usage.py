@@ -6,6 +6,7 @@ from typing import Any
 from agentvine.client.pages import Listing
 from agentvine.client.transport import Call, Transport, edit, get, post
 from agentvine.protocol.base import PageOut
+from agentvine.protocol.prices import PriceOut, PriceSetIn
 from agentvine.protocol.usage import (
     BudgetCreateIn,
     BudgetEditIn,
@@ -45,6 +46,26 @@ class BudgetsApi:
     async def delete(self, budget_id: uuid.UUID) -> None:
         """Limit nothing by it any more."""
         await self._transport.send(Call("DELETE", f"budgets/{budget_id}"))
+
+
+class PricesApi:
+    """``prices/``."""
+
+    def __init__(self, transport: Transport) -> None:
+        """Use the client's connections."""
+        self._transport = transport
+
+    def list(self) -> Listing[PriceOut]:
+        """The prices that were set."""
+        return Listing(self._transport, "prices", {}, PageOut[PriceOut])
+
+    async def set(self, body: PriceSetIn, *, key: str | None = None) -> PriceOut:
+        """Let a model cost so much."""
+        return await self._transport.fetch(post("prices", body).with_key(key), PriceOut)
+
+    async def remove(self, price_id: uuid.UUID) -> None:
+        """Let the price before it hold again."""
+        await self._transport.send(Call("DELETE", f"prices/{price_id}"))
 
 
 class UsageApi:

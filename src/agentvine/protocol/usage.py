@@ -9,7 +9,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from agentvine.kit.pagination import DEFAULT_LIMIT, MAX_LIMIT
-from agentvine.protocol.base import Edit, Input, Output, Usd
+from agentvine.protocol.base import MAX_INTEGER, Edit, Input, Output, Usd
 from agentvine.protocol.enums import AgentType, BudgetAction, BudgetPeriod, BudgetScope
 
 MAX_TOKENS_PER_CALL = 1_000_000_000
@@ -28,7 +28,10 @@ class BudgetCreateIn(Input):
     project_id: uuid.UUID | None = None
     agent_id: uuid.UUID | None = None
     agent_type: AgentType | None = None
-    amount_usd: Usd
+    amount_usd: Usd | None = None
+    """Left out where tokens or runs are limited instead."""
+    max_tokens: int | None = Field(default=None, ge=1, le=MAX_INTEGER)
+    max_runs: int | None = Field(default=None, ge=1, le=2**31 - 1)
     period: BudgetPeriod = BudgetPeriod.MONTHLY
     alert_threshold: Share = Decimal("0.80")
     action: BudgetAction = BudgetAction.BLOCK
@@ -45,6 +48,8 @@ class BudgetCreateIn(Input):
         if given != needed:
             wanted = f"{self.scope.value}_id".replace("type_id", "type") if needed else "nothing"
             raise ValueError(f"a budget of scope {self.scope.value} names {wanted}, and only that")
+        if self.amount_usd is None and self.max_tokens is None and self.max_runs is None:
+            raise ValueError("a budget limits something: amount_usd, max_tokens or max_runs")
         return self
 
 
@@ -53,6 +58,8 @@ class BudgetEditIn(Edit):
 
     name: str | None = Field(default=None, min_length=1, max_length=100)
     amount_usd: Usd | None = None
+    max_tokens: int | None = Field(default=None, ge=1, le=MAX_INTEGER)
+    max_runs: int | None = Field(default=None, ge=1, le=2**31 - 1)
     alert_threshold: Share | None = None
     action: BudgetAction | None = None
     is_active: bool | None = None
@@ -67,7 +74,10 @@ class BudgetOut(Output):
     project_id: uuid.UUID | None
     agent_id: uuid.UUID | None
     agent_type: str | None
-    amount_usd: Decimal
+    amount_usd: Decimal | None
+    """Null where only tokens or runs are limited."""
+    max_tokens: int | None
+    max_runs: int | None
     period: BudgetPeriod
     alert_threshold: Decimal
     action: BudgetAction
@@ -80,7 +90,10 @@ class BudgetOut(Output):
     spent_usd: Decimal
     reserved_usd: Decimal
     """Set aside for calls under way."""
-    remaining_usd: Decimal
+    remaining_usd: Decimal | None
+    spent_tokens: int
+    spent_runs: int
+    """Attempts that called models."""
     forecast_usd: Decimal | None
     """What the period will come to at the present pace; null in its first hundredth."""
     alerted_at: datetime | None

@@ -66,6 +66,14 @@ class WorkerRegisteredOut(Output):
     released: int
 
 
+class RuntimeLimit(Output):
+    """A runtime whose own login has reached a limit of its provider, on one worker."""
+
+    runtime: str
+    until: datetime
+    reason: str
+
+
 class WorkerOut(Output):
     """A worker as people see it."""
 
@@ -82,6 +90,8 @@ class WorkerOut(Output):
     max_concurrent_tasks: int
     is_draining: bool
     isolation: WorkerIsolationOut | None = None
+    limited_runtimes: list[RuntimeLimit] = Field(default_factory=list[RuntimeLimit])
+    """Until then it takes no orders for these."""
     last_heartbeat_at: datetime | None
     created_at: datetime
 

@@ -101,6 +101,8 @@ async def on_attempt_ended(tx: Transaction, event: AttemptEnded) -> None:
             set_status(tx, task, TaskStatus.QUEUED, reason=_why_again(event))
         return
     failure = event.failure_class
+    if failure is FailureClass.BUDGET_EXHAUSTED:
+        return  # see ``budgets``
     if failure is not None and failure.handling is FailureHandling.WAIT:
         task_service.block_for_person(tx, task, reason=event.message)
         return

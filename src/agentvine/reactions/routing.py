@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from agentvine.config.settings import QueueSettings
 from agentvine.db.session import Reactions, Transaction
@@ -26,14 +27,17 @@ from agentvine.domains.work.events import (
     PlacesFreed,
 )
 from agentvine.domains.workers.events import WorkerRetired
-from agentvine.reactions import attempts, changes, queueing
+from agentvine.reactions import attempts, budgets, changes, queueing
+
+_UTC = ZoneInfo("UTC")
 
 Reaction = Callable[[Transaction, Any], Awaitable[None]]
 
 
-def build_reactions(settings: QueueSettings) -> Reactions:
+def build_reactions(settings: QueueSettings, zone: ZoneInfo = _UTC) -> Reactions:
     """The one function that hands each event to the stories that care about it."""
     queue = queueing.Queueing(settings)
+    of_budgets = budgets.Budgets(zone)
     routes: dict[type[object], tuple[Reaction, ...]] = {
         TaskReady: (queue.on_task_ready,),
         TaskEdited: (queue.on_task_edited,),
@@ -44,7 +48,7 @@ def build_reactions(settings: QueueSettings) -> Reactions:
         OrderClaimed: (attempts.on_order_claimed,),
         AttemptAdvanced: (attempts.on_attempt_advanced,),
         OrderCompleted: (attempts.on_order_completed,),
-        AttemptEnded: (attempts.on_attempt_ended,),
+        AttemptEnded: (attempts.on_attempt_ended, of_budgets.on_attempt_ended),
         PlacesFreed: (queue.on_places_freed,),
         ChangeSeen: (changes.on_change_seen,),
         ChangeApplied: (changes.on_change_applied,),

@@ -228,6 +228,7 @@ class _AgentRun:
                 await self._context.session.note_session(session_id, model)
             case UsageTotals(models=models):
                 self._usage |= models
+                self._context.usage.note_usage(models)
             case ToolCall():
                 self._facts["tool_calls"] += 1
             case Asked(question=question):

@@ -27,6 +27,7 @@ from agentvine.protocol.enums import FailureClass, LogLevel
 from agentvine.protocol.queue import OrderPayload
 from agentvine.protocol.runs import UNLIMITED, UNWATCHED, RunLimits, RunWatch
 from agentvine.runtimes.asking import Asker, NobodyThere
+from agentvine.runtimes.events import ModelUsage
 from agentvine.runtimes.sandbox import Sandbox
 from agentvine.runtimes.steering import Mailbox
 
@@ -110,6 +111,21 @@ class SessionKeeper(Protocol):
         ...
 
 
+class UsageKeeper(Protocol):
+    """Takes down what a run uses of models that it calls past the gateway."""
+
+    def note_usage(self, models: Mapping[str, ModelUsage]) -> None:
+        """Take note of what the run has used so far of each model; returns at once."""
+        ...
+
+
+class NoUsage:
+    """Takes down nothing: the gateway counts, or nobody does."""
+
+    def note_usage(self, models: Mapping[str, ModelUsage]) -> None:
+        """Forget it."""
+
+
 class NoSessions:
     """Keeps nothing: the run cannot be resumed."""
 
@@ -160,6 +176,7 @@ class RunContext:
     """A private folder of this task and runtime, kept for later attempts: the program's settings
     and sessions; a sandbox lets it write there. None where nothing is to be kept."""
     session: SessionKeeper = field(default_factory=NoSessions)
+    usage: UsageKeeper = field(default_factory=NoUsage)
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """The whole environment for the run's program: an allow-list, the run's ids, and extras.

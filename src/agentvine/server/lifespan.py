@@ -15,6 +15,7 @@ from agentvine.domains.executions.jobs import ImportChore
 from agentvine.domains.executions.service import BUNDLES
 from agentvine.domains.gateway.doors import ModelDoors
 from agentvine.domains.gateway.environment import adopt_environment
+from agentvine.domains.gateway.jobs import GatewayChores
 from agentvine.domains.gateway.keys import BELIEVED_SECONDS
 from agentvine.domains.gateway.probing import ProviderProbe
 from agentvine.domains.gateway.relay import Gateway, KeyWatch
@@ -33,6 +34,7 @@ from agentvine.domains.questions.jobs import QuestionChores
 from agentvine.domains.questions.waiting import AnswerRoom
 from agentvine.domains.tasks.jobs import TaskChores
 from agentvine.domains.usage.jobs import UsageChores
+from agentvine.domains.usage.purses import CHANNEL as BUDGETS
 from agentvine.domains.work.beats import Beats
 from agentvine.domains.work.jobs import QueueChores
 from agentvine.domains.work.limits import LINES
@@ -78,7 +80,9 @@ async def running(
     """Open the database, make the first admin, run the chores; close it all at the end."""
     settings = with_secret_key(settings)
     database = await Database.open(
-        settings.database, clock or SystemClock(), reactions=build_reactions(settings.queue)
+        settings.database,
+        clock or SystemClock(),
+        reactions=build_reactions(settings.queue, settings.zone),
     )
     try:
         first_admin = await _ensure_first_admin(database, settings)
@@ -120,7 +124,7 @@ async def _serving(
             Chore("import", importing.run, every_seconds=5 * poll, channel=BUNDLES),
             Chore("tidy", effects.desk.tidy, every_seconds=_HOUR, deadline_seconds=_HOUR),
             *_question_chores(settings, database, adviser),
-            Chore("calls", UsageChores(database).expire, every_seconds=5 * poll),
+            *_usage_chores(settings, database),
             Chore("keys", KeyWatch(gateway).look, every_seconds=BELIEVED_SECONDS),
             Chore("uses", uses.write, every_seconds=_USES_SECONDS),
             Chore("forget", TidyingChore(database).run, every_seconds=_TIDYING_SECONDS),
@@ -170,6 +174,16 @@ def _queue_chores(settings: Settings, database: Database, queue: QueueChores) ->
         Chore("lines", limits.straighten, every_seconds=10 * poll, channel=LINES),
         Chore("limits", limits.reconcile, every_seconds=_RECONCILE_SECONDS),
         Chore("offline", queue.mark_offline, every_seconds=settings.queue.heartbeat_seconds),
+    )
+
+
+def _usage_chores(settings: Settings, database: Database) -> tuple[Chore, ...]:
+    usage, keys = UsageChores(database, settings.zone), GatewayChores(database)
+    poll = settings.queue.poll_interval_seconds
+    return (
+        Chore("calls", usage.expire, every_seconds=5 * poll),
+        Chore("budgets", usage.resume, every_seconds=10 * poll, channel=BUDGETS),
+        Chore("key limits", keys.clear_limits, every_seconds=10 * poll),
     )
 
 

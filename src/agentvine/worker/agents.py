@@ -22,7 +22,8 @@ from agentvine.protocol.queue import ClaimedOrder
 from agentvine.runtimes.agent_log import RAW
 from agentvine.runtimes.base import ModelAccess, OutputSink, RunContext
 from agentvine.worker.disk import write_durably
-from agentvine.worker.tools import WorkerTools
+from agentvine.worker.tools import StopSwitch, WorkerTools
+from agentvine.worker.usage import UsageTeller
 
 T = TypeVar("T")
 
@@ -39,7 +40,7 @@ log = structlog.get_logger(__name__)
 
 @asynccontextmanager
 async def briefed(
-    tools: WorkerTools, order: ClaimedOrder, context: RunContext
+    tools: WorkerTools, order: ClaimedOrder, context: RunContext, switch: StopSwitch
 ) -> AsyncGenerator[RunContext]:
     """The context of a run, with all that an agent is given, for as long as the block runs.
 
@@ -52,7 +53,8 @@ async def briefed(
     if tools.runtimes.get(order.payload.runtime).uses_models:
         context = await _with_models(tools, order, context)
     keeper = SessionTeller(tools, order, home)
-    telling = asyncio.create_task(keeper.run())
+    usage = UsageTeller(tools, order, switch)
+    telling = [asyncio.create_task(each.run()) for each in (keeper, usage)]
     sandbox = context.sandbox
     try:
         yield replace(
@@ -60,15 +62,19 @@ async def briefed(
             brief=brief,
             home=home,
             session=keeper,
+            # What goes through the gateway is counted there.
+            usage=usage if context.models is None else context.usage,
             sandbox=replace(sandbox, writable=(*sandbox.writable, home)) if sandbox else None,
             output=_WithoutRaw(context.output)
             if tools.client.server_minor < _BRIEFED_SINCE
             else context.output,
         )
     finally:
-        telling.cancel()
-        await asyncio.wait([telling])
+        for each in telling:
+            each.cancel()
+        await asyncio.wait(telling)
         await keeper.close()
+        await usage.close()
 
 
 class SessionTeller:

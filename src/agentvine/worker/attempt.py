@@ -59,6 +59,10 @@ _STOPPED = {
         FailureClass.WORKER_STOPPED,
         "The worker was stopped before the run was done.",
     ),
+    StopReason.BUDGET_EXHAUSTED: (
+        FailureClass.BUDGET_EXHAUSTED,
+        "The run was stopped: a budget is used up.",
+    ),
 }
 
 log = structlog.get_logger(__name__)
@@ -291,7 +295,7 @@ class Attempt:
         runtime = self._tools.runtimes.get(self._order.payload.runtime)
         if not runtime.is_agent:
             return await runtime.run(context)
-        async with briefed(self._tools, self._order, context) as with_brief:
+        async with briefed(self._tools, self._order, context, self._switch) as with_brief:
             return await runtime.run(with_brief)
 
     def _asker(self, workspace: Workspace) -> ServerAsker:

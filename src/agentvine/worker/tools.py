@@ -45,6 +45,7 @@ class StopReason(StrEnum):
     LEASE_LOST = "lease_lost"
     LEASE_EXPIRED = "lease_expired"
     WORKER_STOPPED = "worker_stopped"
+    BUDGET_EXHAUSTED = "budget_exhausted"
 
 
 class StopSwitch:

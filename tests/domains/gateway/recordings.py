@@ -103,7 +103,13 @@ def _chat() -> Recording:
         "messages": [{"role": "user", "content": "hallo"}],
     }
     return Recording(
-        "chat", CHAT, "/openai/v1/chat/completions", request, events, Tokens(1111, 44, 333), 5
+        "chat",
+        CHAT,
+        "/openai/v1/chat/completions",
+        request,
+        events,
+        Tokens(1111, 44, 333, reasoning=5),
+        5,
     )
 
 
@@ -127,7 +133,7 @@ def _responses() -> Recording:
         "stream": True,
         "input": [{"role": "user", "content": "hallo"}],
     }
-    tokens = Tokens(1111, 22, 333)
+    tokens = Tokens(1111, 22, 333, reasoning=5)
     return Recording("responses", RESPONSES, "/openai/v1/responses", request, events, tokens, 5)
 
 
@@ -152,7 +158,7 @@ def _gemini() -> Recording:
         "generationConfig": {"maxOutputTokens": 2000},
     }
     path = "/gemini/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse"
-    return Recording("gemini", GEMINI, path, request, events, Tokens(1111, 22, 333), 5)
+    return Recording("gemini", GEMINI, path, request, events, Tokens(1111, 22, 333, reasoning=5), 5)
 
 
 RECORDINGS = (_anthropic(), _chat(), _responses(), _gemini())

@@ -13,6 +13,7 @@ from agentvine.db.session import Database
 from agentvine.domains.gateway.keys import BELIEVED_SECONDS
 from agentvine.domains.gateway.relay import MAX_BODY_BYTES
 from agentvine.domains.gateway.streaming import Exchange
+from agentvine.domains.usage.overrides import Rates
 from agentvine.domains.usage.prices import Tokens, price_of
 from tests.domains.gateway.recordings import RECORDINGS, Recording
 from tests.support.gateway import FixedTargets, Run, make_run, running_gateway, until, watching
@@ -93,6 +94,25 @@ async def test_a_whole_answer_passes_unchanged_and_is_counted(shared_database: D
     assert (response.status_code, response.content) == (200, WHOLE)
     assert (row.tokens_in, row.tokens_out, row.tokens_cache_read) == (1444, 22, 333)
     assert row.was_cached
+
+
+async def test_a_price_that_somebody_has_set_is_what_a_call_costs(shared_database: Database):
+    run = await make_run(shared_database)
+    budget = await run.budget("5.00")
+    one = Decimal(1)
+    async with (
+        running_upstream(whole) as upstream,
+        running_gateway(shared_database, upstream.url) as served,
+        served.client(run.key) as client,
+    ):
+        served.targets.rates = Rates(one, Decimal(10), Decimal(2), one, one, "override 7")
+        response = await client.post("/anthropic/v1/messages", json=ASKED | {"model": "home-made"})
+    row, counter = await run.row(), await run.counter(budget)
+
+    assert response.status_code == 200
+    # 1,111 at 1, 333 from the cache at 2, 22 at 10: dollars a million.
+    assert row.cost_usd == counter.spent_usd == Decimal("0.001997")
+    assert row.metadata_["prices"] == "override 7"
 
 
 @pytest.mark.parametrize("recording", RECORDINGS, ids=str)

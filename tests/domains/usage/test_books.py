@@ -6,6 +6,7 @@ import uuid
 from collections import Counter
 from datetime import date, timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import func, select, update
@@ -151,7 +152,7 @@ async def test_a_call_that_nobody_settles_counts_as_what_was_reserved_until_it_i
     call = new_call(ground)
     await reserve(ground, call, "0.50", lifetime=timedelta(seconds=-1))
 
-    await UsageChores(shared_database).expire()
+    await UsageChores(shared_database, ZoneInfo("UTC")).expire()
     lost = await counter_of(ground, budget)
     again = await settle(ground, call, "0.20")
     late = await counter_of(ground, budget)
@@ -167,7 +168,7 @@ async def test_a_call_under_way_does_not_expire(shared_database: Database):
     budget = await make_budget(ground)
     await reserve(ground, new_call(ground), "0.50")
 
-    await UsageChores(shared_database).expire()
+    await UsageChores(shared_database, ZoneInfo("UTC")).expire()
 
     assert (await counter_of(ground, budget)).reserved_usd == usd("0.50")
 
@@ -293,7 +294,7 @@ async def test_many_at_once_never_overspend_and_the_books_balance(shared_databas
     granted = sum(await asyncio.gather(*(caller() for _ in range(12))))
     async with shared_database.transaction() as tx:
         await tx.execute(update(BudgetReservation).values(expires_at=tx.now - timedelta(seconds=1)))
-    while await UsageChores(shared_database).expire():
+    while await UsageChores(shared_database, ZoneInfo("UTC")).expire():
         pass
 
     ledger = await spent_by_ledger(ground)

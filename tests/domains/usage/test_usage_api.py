@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from agentvine.protocol.enums import UserRole
 from tests.support.api import Api
 from tests.support.builders.identity import unique
 from tests.support.scene import People, Scene, make_people, make_scene
@@ -103,6 +104,18 @@ async def test_two_budgets_of_one_name_and_scope_are_one_too_many(shared_api: Ap
     await people.owner.post("/budgets", body)
     problem = await people.owner.refused("POST", "/budgets", 409, json=body)
     assert problem["code"] == "budget_exists"
+
+
+async def test_budgets_of_two_roles_may_have_one_name(shared_api: Api):
+    admin = await shared_api.person(unique("admin"), UserRole.ADMIN)
+    body = {"name": unique("role"), "scope": "agent_type", "amount_usd": "5", "action": "warn"}
+
+    made = [
+        await admin.post("/budgets", {**body, "agent_type": role}) for role in ("coder", "tester")
+    ]
+    await admin.refused("POST", "/budgets", 409, json={**body, "agent_type": "coder"})
+
+    assert [budget["agent_type"] for budget in made] == ["coder", "tester"]
 
 
 async def test_only_an_admin_limits_everything(shared_api: Api):

@@ -273,6 +273,11 @@ async def start(session: Session, *, names: Sequence[str], project: str | None) 
     await _each(session, names, project, session.client.tasks.start)
 
 
+async def resume(session: Session, *, names: Sequence[str], project: str | None) -> None:
+    """Say go again, whatever they wait for."""
+    await _each(session, names, project, session.client.tasks.start)
+
+
 async def retry(session: Session, *, names: Sequence[str], project: str | None) -> None:
     """Try again."""
     await _each(session, names, project, session.client.tasks.retry)

@@ -31,6 +31,26 @@ class BudgetUnclear(Invalid):
     code = "budget_unclear"
 
 
+def _limits(row: BudgetOut) -> str:
+    parts = [
+        (row.amount_usd, "USD"),
+        (row.max_tokens, "tokens"),
+        (row.max_runs, "runs"),
+    ]
+    return ", ".join(f"{most} {unit}" for most, unit in parts if most is not None)
+
+
+def _used(row: BudgetOut) -> str:
+    parts = [f"{_dollars(row.spent_usd)} USD"] if row.amount_usd is not None else []
+    parts += [f"{row.spent_tokens} tokens"] if row.max_tokens is not None else []
+    parts += [f"{row.spent_runs} runs"] if row.max_runs is not None else []
+    return ", ".join(parts)
+
+
+def _left(row: BudgetOut) -> str | None:
+    return None if row.remaining_usd is None else _dollars(row.remaining_usd)
+
+
 def _scope(row: BudgetOut) -> str:
     key = row.project_id or row.agent_id or row.agent_type
     word = row.scope.value.replace("_", " ")
@@ -40,11 +60,11 @@ def _scope(row: BudgetOut) -> str:
 _BUDGET_COLUMNS = [
     Column[BudgetOut]("name", lambda row: row.name),
     Column[BudgetOut]("of", _scope),
-    Column[BudgetOut]("amount", lambda row: row.amount_usd),
+    Column[BudgetOut]("limit", _limits),
     Column[BudgetOut]("period", lambda row: row.period.value),
-    Column[BudgetOut]("spent", lambda row: _dollars(row.spent_usd)),
+    Column[BudgetOut]("used", _used),
     Column[BudgetOut]("reserved", lambda row: _dollars(row.reserved_usd)),
-    Column[BudgetOut]("left", lambda row: _dollars(row.remaining_usd)),
+    Column[BudgetOut]("left", _left),
     Column[BudgetOut]("forecast", lambda row: row.forecast_usd),
     Column[BudgetOut]("action", lambda row: row.action.value if row.is_active else "inactive"),
     Column[BudgetOut]("id", lambda row: row.id),
@@ -66,14 +86,14 @@ async def show_budget(session: Session, *, name: str) -> None:
             ("budget", row.name),
             ("id", row.id),
             ("of", _scope(row)),
-            ("amount", f"{row.amount_usd} USD {row.period.value}"),
+            ("limit", f"{_limits(row)} {row.period.value}"),
             ("at the limit", "refuses calls" if row.action is BudgetAction.BLOCK else "only tells"),
             ("tells at", f"{row.alert_threshold:.0%}"),
             ("in force", row.is_active),
             ("period", f"{row.period_start} to {row.period_end - timedelta(days=1)}"),
-            ("spent", _dollars(row.spent_usd)),
+            ("used", _used(row)),
             ("reserved", _dollars(row.reserved_usd)),
-            ("left", _dollars(row.remaining_usd)),
+            ("left", _left(row)),
             ("forecast", row.forecast_usd),
             ("told", row.alerted_at),
         ],
@@ -84,7 +104,9 @@ async def create_budget(
     session: Session,
     *,
     name: str,
-    amount: Decimal,
+    amount: Decimal | None,
+    tokens: int | None,
+    runs: int | None,
     period: BudgetPeriod,
     project: str | None,
     agent: uuid.UUID | None,
@@ -95,7 +117,7 @@ async def create_budget(
     """A new budget.
 
     Raises:
-        BudgetUnclear: It is to be about several things at once.
+        BudgetUnclear: It is to be about several things at once, or limits nothing.
     """
     project_id = await resolve.project_id(session, project) if project else None
     about = (
@@ -103,6 +125,8 @@ async def create_budget(
         (BudgetScope.AGENT, agent),
         (BudgetScope.AGENT_TYPE, agent_type),
     )
+    if amount is tokens is runs is None:
+        raise BudgetUnclear("Say how much: an amount, --tokens or --runs.")
     named = [scope for scope, key in about if key is not None]
     if len(named) > 1:
         raise BudgetUnclear("Name a project, an agent or a role: a budget is about one of them.")
@@ -112,12 +136,14 @@ async def create_budget(
         project_id=project_id,
         agent_id=agent,
         agent_type=agent_type,
-        amount_usd=amount,
+        max_tokens=tokens,
+        max_runs=runs,
         period=period,
+        amount_usd=amount,
         **_given(action=action, alert_threshold=_share(alert_at)),
     )
     row = await session.client.budgets.create(body)
-    session.out.done(f"{row.name}: {row.amount_usd} USD {row.period.value}, {_scope(row)}", row)
+    session.out.done(f"{row.name}: {_limits(row)} {row.period.value}, {_scope(row)}", row)
 
 
 async def edit_budget(
@@ -125,6 +151,8 @@ async def edit_budget(
     *,
     name: str,
     amount: Decimal | None,
+    tokens: int | None,
+    runs: int | None,
     new_name: str | None,
     action: BudgetAction | None,
     alert_at: int | None,
@@ -137,6 +165,8 @@ async def edit_budget(
     """
     changes = _given(
         amount_usd=amount,
+        max_tokens=tokens,
+        max_runs=runs,
         name=new_name,
         action=action,
         alert_threshold=_share(alert_at),

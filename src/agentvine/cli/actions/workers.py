@@ -9,11 +9,12 @@ from agentvine.cli import resolve
 from agentvine.cli.lazy import load
 from agentvine.cli.output import Column
 from agentvine.cli.session import Session
+from agentvine.kit.clock import SystemClock
 from agentvine.kit.lifeline import stop_without_parent
 from agentvine.kit.logs import configure_logging
 from agentvine.protocol.enums import CapabilityLevel, TaskType
 from agentvine.protocol.runs import RunLimits
-from agentvine.protocol.workers import EnrolmentCreateIn, EnrolmentOut, WorkerOut
+from agentvine.protocol.workers import EnrolmentCreateIn, EnrolmentOut, RuntimeLimit, WorkerOut
 
 
 async def work(
@@ -80,6 +81,7 @@ async def list_workers(session: Session, *, limit: int | None) -> None:
 async def show(session: Session, *, name: str) -> None:
     """One worker."""
     row = await resolve.find_worker(session, name)
+    now = SystemClock().now()
     session.out.record(
         row,
         [
@@ -89,6 +91,7 @@ async def show(session: Session, *, name: str) -> None:
             ("draining", row.is_draining or None),
             ("takes", row.accepts or "all kinds of task"),
             ("runtimes", row.runtimes),
+            ("waits for", [_waits(each) for each in row.limited_runtimes if each.until > now]),
             ("queues", row.queues),
             ("knows", [_skill(item) for item in row.capabilities]),
             ("slots", row.max_concurrent_tasks),
@@ -169,6 +172,10 @@ async def delete(session: Session, *, name: str, yes: bool) -> None:
     session.confirm(f"Forget the worker {row.name}?", yes=yes)
     await session.client.workers.delete(row.id)
     session.out.done(f"{row.name} is forgotten", {"deleted": row.id})
+
+
+def _waits(limit: RuntimeLimit) -> str:
+    return f"the login of {limit.runtime}, until {limit.until:%Y-%m-%d %H:%M} UTC ({limit.reason})"
 
 
 def _containment(row: WorkerOut) -> str | None:

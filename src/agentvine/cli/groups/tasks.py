@@ -160,6 +160,14 @@ def start() -> None:
 @task.command()
 @click.argument("names", metavar="TASK...", nargs=-1, required=True)
 @project_option
+@runs(f"{_ACTIONS}:resume")
+def resume() -> None:
+    """Let blocked tasks go on, such as those whose budget was used up."""
+
+
+@task.command()
+@click.argument("names", metavar="TASK...", nargs=-1, required=True)
+@project_option
 @runs(f"{_ACTIONS}:retry")
 def retry() -> None:
     """Run failed or cancelled tasks again."""

@@ -21,6 +21,12 @@ _action = click.option(
 )
 
 
+_tokens = click.option(
+    "--tokens", type=click.IntRange(1), metavar="N", help="So many tokens, for logins at no price."
+)
+_runs = click.option("--runs", type=click.IntRange(1), metavar="N", help="So many attempts.")
+
+
 @click.group()
 def budget() -> None:
     """Budgets: what may be spent in each period. A budget is called by its name or id."""
@@ -42,7 +48,9 @@ def show() -> None:
 
 @budget.command()
 @click.argument("name", metavar="NAME")
-@click.argument("amount", type=Dollars(), metavar="USD")
+@click.argument("amount", type=Dollars(), metavar="[USD]", required=False)
+@_tokens
+@_runs
 @click.option(
     "--period",
     type=Words(BudgetPeriod),
@@ -57,12 +65,14 @@ def show() -> None:
 @_threshold
 @runs(f"{_ACTIONS}:create_budget")
 def create() -> None:
-    """Limit what a project, an agent or a role may spend; without one of these, all together."""
+    """Limit what a project, an agent or a role may use; without one of these, all together."""
 
 
 @budget.command()
 @click.argument("name", metavar="BUDGET")
 @click.option("--amount", type=Dollars(), metavar="USD", help="Another amount.")
+@_tokens
+@_runs
 @click.option("--name", "new_name", metavar="NAME", help="Another name.")
 @_action
 @_threshold

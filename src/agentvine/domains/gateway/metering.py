@@ -112,7 +112,7 @@ class Meter:
         notes: dict[str, object] = {
             "source": "gateway",
             "provider": target.name or target.priced_as,
-            "prices": "free" if target.is_free else SNAPSHOT,
+            "prices": _priced_by(target),
             "reserved_usd": str(self.granted_usd),
         }
         if self.scanner.counts.reasoning:
@@ -126,6 +126,12 @@ class Meter:
         if self.cut_by:
             notes["cut_by"] = self.cut_by
         return notes
+
+
+def _priced_by(target: Target) -> str:
+    if target.is_free:
+        return "free"
+    return SNAPSHOT if target.rates is None else target.rates.source
 
 
 def _without_output(tokens: Tokens) -> dict[str, int]:

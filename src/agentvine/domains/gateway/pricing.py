@@ -90,6 +90,8 @@ def cost_of(tokens: Tokens, target: Target, at: datetime) -> Decimal:
     """
     if target.is_free:
         return Decimal(0)
+    if target.rates is not None:
+        return target.rates.cost_of(tokens)
     return price_of(tokens, model=target.real_model, provider=target.priced_as, at=at)
 
 
@@ -102,10 +104,13 @@ def output_cost(quote: Quote, asked: Asked, limit: int | None) -> Decimal:
 def _quote(asked: Asked, target: Target, at: datetime) -> Quote:
     size = asked.input_bound
     hour = size if _HOUR_MARK in asked.raw else 0
-    plain, cached = Tokens(input=size), Tokens(size, 0, 0, size, hour)
-    most = max(cost_of(plain, target, at), cost_of(cached, target, at))
-    answer = cost_of(Tokens(input=size, output=_MILLION), target, at) - cost_of(plain, target, at)
-    return Quote(target, most, answer)
+    plain, written = Tokens(input=size), Tokens(size, 0, 0, size, hour)
+    read = Tokens(input=size, cache_read=size)
+    most = max(cost_of(tokens, target, at) for tokens in (plain, written, read))
+    said = Tokens(input=size, output=_MILLION)
+    thought = Tokens(input=size, output=_MILLION, reasoning=_MILLION)
+    answer = max(cost_of(tokens, target, at) for tokens in (said, thought))
+    return Quote(target, most, answer - cost_of(plain, target, at))
 
 
 def _total(quote: Quote, output: int) -> Decimal:

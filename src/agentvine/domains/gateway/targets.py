@@ -19,6 +19,7 @@ from agentvine.domains.gateway.upstreams import (
 )
 from agentvine.domains.gateway.vault import KeyVault
 from agentvine.domains.usage.calls import Payer
+from agentvine.domains.usage.overrides import Rates
 from agentvine.kit.actor import SystemActor
 from agentvine.kit.crypto import SealBroken
 
@@ -40,6 +41,8 @@ class Target:
     priced_as: str
     """By which name prices know the provider."""
     is_free: bool = False
+    rates: Rates | None = None
+    """What somebody has set as its price; None: what the price table says."""
     allows_private: bool = False
     key: str | None = field(default=None, repr=False)
     credential_id: uuid.UUID | None = None
@@ -127,6 +130,7 @@ class ProviderTargets:
                 real_model=upstream.real_model,
                 priced_as=upstream.priced_as,
                 is_free=upstream.is_free,
+                rates=upstream.rates,
                 allows_private=upstream.allows_private,
                 key=key,
                 credential_id=upstream.credential_id,

@@ -26,6 +26,7 @@ from agentvine.domains.gateway.errors import CredentialNotFound, CredentialUnusa
 from agentvine.domains.gateway.models import ModelProvider, ProviderCredential
 from agentvine.domains.gateway.queries import find_rules, is_among
 from agentvine.domains.gateway.vault import KeyVault
+from agentvine.domains.usage.overrides import PriceBook, Rates, read_prices
 
 _KINDS = {
     ModelWire.ANTHROPIC: (ProviderKind.ANTHROPIC,),
@@ -61,13 +62,15 @@ class Upstream:
     is_free: bool
     allows_private: bool
     limited_until: datetime | None
+    rates: Rates | None
+    """What somebody has set as its price; None: what the price table says."""
     sealed_key: str | None = field(repr=False)
     fingerprint: str
 
     @property
     def priced_as(self) -> str:
         """By which name prices know the provider."""
-        return _PRICED_AS.get(self.kind, self.provider_name)
+        return priced_as(self.kind, self.provider_name)
 
     def open_key(self, vault: KeyVault) -> str | None:
         """The key itself, to be sent to the provider and nowhere else; None: it needs none.
@@ -123,7 +126,13 @@ async def list_upstreams(
     ranked = sorted(named or serving, key=lambda row: _rank(row[0]))
     # Spreads calls over keys, protects nothing.
     start = random.randrange(1 << 16) if turn is None else turn  # noqa: S311
-    return _ordered([_upstream(*row, real) for row in ranked], start, now)
+    prices = await read_prices(session, real)
+    return _ordered([_upstream(*row, real, prices) for row in ranked], start, now)
+
+
+def priced_as(kind: ProviderKind, name: str) -> str:
+    """By which name prices know a provider."""
+    return _PRICED_AS.get(kind, name)
 
 
 async def get_upstream(
@@ -145,7 +154,7 @@ async def get_upstream(
         raise CredentialNotFound(f"{provider.name} has no key with the id {credential_id}.")
     if key is None and provider.kind is not ProviderKind.OPENAI_COMPATIBLE:
         raise CredentialUnusable(f"Give it one: `agentvine provider key add {provider.name}`.")
-    return _upstream(provider, key, "")
+    return _upstream(provider, key, "", PriceBook())
 
 
 async def list_all(session: ReadSession, project_id: uuid.UUID | None) -> list[ModelProvider]:
@@ -205,7 +214,9 @@ def _rank(provider: ModelProvider) -> tuple[bool, bool, uuid.UUID]:
     return provider.is_from_environment, provider.project_id is None, provider.id
 
 
-def _upstream(provider: ModelProvider, key: ProviderCredential | None, model: str) -> Upstream:
+def _upstream(
+    provider: ModelProvider, key: ProviderCredential | None, model: str, prices: PriceBook
+) -> Upstream:
     return Upstream(
         provider_id=provider.id,
         provider_name=provider.name,
@@ -216,6 +227,7 @@ def _upstream(provider: ModelProvider, key: ProviderCredential | None, model: st
         is_free=provider.is_free,
         allows_private=provider.allows_private,
         limited_until=key.limited_until if key else None,
+        rates=prices.rates_of(priced_as(provider.kind, provider.name)),
         sealed_key=key.sealed_key if key else None,
         fingerprint=key.fingerprint if key else "",
     )

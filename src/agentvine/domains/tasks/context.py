@@ -1,5 +1,7 @@
 """What a task keeps in its ``context`` document."""
 
+from decimal import Decimal
+
 from pydantic import BaseModel, ConfigDict
 
 from agentvine.domains.tasks.models import Task
@@ -14,6 +16,8 @@ class TaskContext(BaseModel):
     schema_version: int = 1
     run: TaskRun = TaskRun()
     is_started: bool = False
+    budget_room: Decimal | None = None
+    """What part of its tightest budget was left when that stopped it: with more, it goes on."""
 
 
 def read_context(task: Task) -> TaskContext:

@@ -39,7 +39,8 @@ class TaskChores:
                 if task is None or task.status is not TaskStatus.BLOCKED:
                     return False
                 await service.settle(tx, task)
+                # One that stays where it is is no work done: the chore would turn without a pause.
+                return task.status is not TaskStatus.BLOCKED
         except Exception:  # the boundary of a job: the other tasks are settled still
             log.exception("task.not_settled", task=str(task_id))
             return False
-        return True

@@ -135,9 +135,23 @@ async def list_unblocked(read: ReadSession, limit: int) -> Sequence[uuid.UUID]:
         blocker.status != TaskStatus.COMPLETED,
     )
     query = select(Task.id).where(
-        Task.status == TaskStatus.BLOCKED, Task.deleted_at.is_(None), ~is_held
+        Task.status == TaskStatus.BLOCKED,
+        Task.deleted_at.is_(None),
+        # What waits for a person, or for its budget, waits for no task.
+        Task.context["is_started"].as_boolean(),
+        ~is_held,
     )
     return (await read.scalars(query.limit(limit))).all()
+
+
+async def list_waiting_for_budget(read: ReadSession, limit: int) -> Sequence[Task]:
+    """Blocked tasks that go on when more is left of their budgets."""
+    query = select(Task).where(
+        Task.status == TaskStatus.BLOCKED,
+        Task.deleted_at.is_(None),
+        Task.context["budget_room"].as_string().is_not(None),
+    )
+    return (await read.scalars(query.order_by(Task.id).limit(limit))).all()
 
 
 async def sort_by_waiting(read: ReadSession, task_ids: Collection[uuid.UUID]) -> list[uuid.UUID]:

@@ -1,6 +1,7 @@
 """Commands of the tasks slice: create, edit, start, cancel, retry, delete, finish."""
 
 import uuid
+from decimal import Decimal
 
 from pydantic_core import to_jsonable_python
 from sqlalchemy import update
@@ -219,7 +220,7 @@ async def start_task(tx: Transaction, task: Task) -> None:
     projects.check_is_active(await tx.get_one(Project, task.project_id))
     context = read_context(task)
     check_runnable(task, context.run)
-    write_context(task, context.model_copy(update={"is_started": True}))
+    write_context(task, context.model_copy(update={"is_started": True, "budget_room": None}))
     await settle(tx, task)
 
 
@@ -282,10 +283,21 @@ async def delete_task(tx: Transaction, task: Task) -> None:
 
 def block_for_person(tx: Transaction, task: Task, *, reason: str) -> None:
     """Let a task wait until a person has put something right and says go again."""
-    # Not started any more: what it depends on must not set it going.
-    write_context(task, read_context(task).model_copy(update={"is_started": False}))
     told = f"{reason}; put it right, then `agentvine task start T-{task.number}`"
-    set_status(tx, task, TaskStatus.BLOCKED, reason=told)
+    _block(tx, task, told, None)
+
+
+def block_for_budget(tx: Transaction, task: Task, *, reason: str, room: Decimal) -> None:
+    """Let a task wait until more of its budgets is left than this part of the tightest one."""
+    told = f"{reason}; it goes on by itself then, at once with `agentvine task resume"
+    _block(tx, task, f"{told} T-{task.number}`", room)
+
+
+def _block(tx: Transaction, task: Task, reason: str, budget_room: Decimal | None) -> None:
+    # Not started any more: what it depends on must not set it going.
+    change = {"is_started": False, "budget_room": budget_room}
+    write_context(task, read_context(task).model_copy(update=change))
+    set_status(tx, task, TaskStatus.BLOCKED, reason=reason)
 
 
 async def finish_task(

@@ -11,12 +11,14 @@ from agentvine.domains.identity.idempotency import CreateOnce
 from agentvine.domains.projects.errors import ProjectNotFound, ProjectNotYours, ProjectReadOnly
 from agentvine.domains.tasks import queries as tasks
 from agentvine.domains.tasks.errors import TaskNotFound
-from agentvine.domains.usage import attempts, budgets, queries, reports, sums
+from agentvine.domains.usage import attempts, budgets, overrides, queries, reports, sums
 from agentvine.domains.usage.errors import (
     BudgetExists,
     BudgetForbidden,
     BudgetNotFound,
     BudgetScopeInvalid,
+    PriceExists,
+    PriceNotFound,
 )
 from agentvine.domains.usage.models import TokenUsage
 from agentvine.domains.work.errors import LeaseLost
@@ -26,6 +28,7 @@ from agentvine.kit.actor import UserActor
 from agentvine.kit.pagination import PageRequest, decode_cursor
 from agentvine.protocol.attempts import AttemptOut
 from agentvine.protocol.base import PageOut
+from agentvine.protocol.prices import PriceOut, PriceSetIn
 from agentvine.protocol.usage import (
     BudgetCreateIn,
     BudgetEditIn,
@@ -43,6 +46,7 @@ router = APIRouter()
 BudgetReader = Annotated[UserActor, Depends(require("budgets:read"))]
 BudgetWriter = Annotated[UserActor, Depends(require("budgets:write"))]
 ExecutionReader = Annotated[UserActor, Depends(require("executions:read"))]
+ModelAdmin = Annotated[UserActor, Depends(require("models:admin"))]
 UsageReader = Annotated[UserActor, Depends(require("usage:read"))]
 
 _CHANGE = responses(
@@ -57,10 +61,8 @@ async def list_budgets(
     """The budgets you may see, and how their present period stands."""
     found = await queries.list_budgets(read, actor, page)
     now, zone = state.clock.now(), state.settings.zone
-    return PageOut(
-        items=[await queries.budget_out(read, budget, now, zone) for budget in found.items],
-        next_cursor=found.next_cursor,
-    )
+    items = await queries.budgets_out(read, found.items, now, zone)
+    return PageOut(items=items, next_cursor=found.next_cursor)
 
 
 @router.post(
@@ -83,7 +85,8 @@ async def create_budget(
 
     async def create() -> BudgetOut:
         budget = await budgets.create_budget(tx, actor, body)
-        return await queries.budget_out(tx, budget, tx.now, state.settings.zone)
+        [made] = await queries.budgets_out(tx, [budget], tx.now, state.settings.zone)
+        return made
 
     return await once.run(tx, body, BudgetOut, create)
 
@@ -94,7 +97,9 @@ async def get_budget(
 ) -> BudgetOut:
     """One budget, and how its present period stands."""
     budget = await queries.get_budget(read, actor, budget_id)
-    return await queries.budget_out(read, budget, state.clock.now(), state.settings.zone)
+    now, zone = state.clock.now(), state.settings.zone
+    [found] = await queries.budgets_out(read, [budget], now, zone)
+    return found
 
 
 @router.patch("/budgets/{budget_id}", tags=["budgets"], responses=_CHANGE)
@@ -103,13 +108,40 @@ async def edit_budget(
 ) -> BudgetOut:
     """Change a budget, from now on."""
     budget = await budgets.edit_budget(tx, actor, budget_id, body)
-    return await queries.budget_out(tx, budget, tx.now, state.settings.zone)
+    [edited] = await queries.budgets_out(tx, [budget], tx.now, state.settings.zone)
+    return edited
 
 
 @router.delete("/budgets/{budget_id}", status_code=204, tags=["budgets"], responses=_CHANGE)
 async def delete_budget(budget_id: uuid.UUID, actor: BudgetWriter, tx: Tx) -> None:
     """Limit nothing by it any more."""
     await budgets.delete_budget(tx, actor, budget_id)
+
+
+@router.get("/prices", tags=["prices"])
+async def list_prices(actor: UsageReader, read: Read, page: Paging) -> PageOut[PriceOut]:
+    """The prices of models that somebody has set here, past and coming ones too."""
+    found = await overrides.list_prices(read, page)
+    items = [PriceOut.model_validate(row) for row in found.items]
+    return PageOut(items=items, next_cursor=found.next_cursor)
+
+
+@router.post("/prices", status_code=201, tags=["prices"], responses=responses(PriceExists))
+async def set_price(body: PriceSetIn, actor: ModelAdmin, tx: Tx, once: CreateOnce) -> PriceOut:
+    """Let a model cost so much from a time on, whatever the price table says."""
+
+    async def create() -> PriceOut:
+        return PriceOut.model_validate(await overrides.set_price(tx, body))
+
+    return await once.run(tx, body, PriceOut, create)
+
+
+@router.delete(
+    "/prices/{price_id}", status_code=204, tags=["prices"], responses=responses(PriceNotFound)
+)
+async def remove_price(price_id: uuid.UUID, actor: ModelAdmin, tx: Tx) -> None:
+    """Let the price before it hold again, or the table's."""
+    await overrides.remove_price(tx, price_id)
 
 
 @router.get("/tasks/{task_id}/attempts", tags=["executions"], responses=responses(TaskNotFound))

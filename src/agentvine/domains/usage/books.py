@@ -6,7 +6,7 @@ nothing is reserved. Locks are taken in one order: the books (shared), the task,
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -19,6 +19,7 @@ from agentvine.domains.conversations.models import Message
 from agentvine.domains.identity import history
 from agentvine.domains.tasks import queries as tasks
 from agentvine.domains.tasks.models import Task
+from agentvine.domains.usage import counts
 from agentvine.domains.usage.calls import Call, Outcome
 from agentvine.domains.usage.errors import BudgetExceeded, CallUnknown
 from agentvine.domains.usage.models import BudgetCounter, BudgetReservation, TokenUsage
@@ -54,6 +55,7 @@ async def reserve(
     """
     await tx.dialect.share_lock(tx, BOOKS)
     purses = await find_purses(tx, call.payer, call.usage_date)
+    await counts.check(tx, call, purses)
     for purse in purses:
         await _reserve_in(tx, purse, amount_usd)
     tx.add(
@@ -119,11 +121,11 @@ async def settle(tx: Transaction, call: Call, outcome: Outcome) -> Settled:
     reservation = await _take_reservation(tx, call.request_id)
     # A counter that begins now sums up the ledger as it is without this call.
     purses = await find_purses(tx, call.payer, call.usage_date)
+    runs = await counts.new_runs(tx, call, purses)
     change = await _write_row(tx, call, outcome)
     if change is not None:
         await _add_to_totals(tx, call, change)
-    cost = change.cost_usd if change else Decimal(0)
-    await _settle_counters(tx, purses, reservation, cost)
+    await _settle_counters(tx, purses, reservation, change or _NONE, runs)
     if change is None:
         return Settled(is_new=False, exceeded=())
     return Settled(is_new=True, exceeded=await _tell_of_limits(tx, call, purses))
@@ -142,6 +144,10 @@ class _Change:
 
     tokens: Tokens
     cost_usd: Decimal
+
+
+_NONE = _Change(Tokens(), Decimal(0))
+"""Of a call that was counted before."""
 
 
 async def _take_reservation(tx: Transaction, request_id: str) -> BudgetReservation | None:
@@ -233,7 +239,8 @@ async def _settle_counters(
     tx: Transaction,
     purses: Sequence[Purse],
     reservation: BudgetReservation | None,
-    cost_usd: Decimal,
+    change: _Change,
+    new_runs: Collection[uuid.UUID],
 ) -> None:
     ids = reservation.counter_ids if reservation else []
     held = {uuid.UUID(text) for text in ids}
@@ -242,13 +249,21 @@ async def _settle_counters(
         await _move(
             tx,
             counter_id,
-            spent=cost_usd if counter_id in drawn else Decimal(0),
+            spent=change.cost_usd if counter_id in drawn else Decimal(0),
+            tokens=change.tokens.total if counter_id in drawn else 0,
+            runs=int(change is not _NONE and counter_id in new_runs),
             reserved=-reservation.amount_usd if reservation and counter_id in held else Decimal(0),
         )
 
 
 async def _move(
-    tx: Transaction, counter_id: uuid.UUID, *, spent: Decimal, reserved: Decimal
+    tx: Transaction,
+    counter_id: uuid.UUID,
+    *,
+    spent: Decimal,
+    reserved: Decimal,
+    tokens: int = 0,
+    runs: int = 0,
 ) -> None:
     counters = table_of(BudgetCounter)
     await tx.execute(
@@ -257,6 +272,8 @@ async def _move(
         .values(
             spent_usd=counters.c.spent_usd + spent,
             reserved_usd=counters.c.reserved_usd + reserved,
+            spent_tokens=counters.c.spent_tokens + tokens,
+            spent_runs=counters.c.spent_runs + runs,
         )
     )
 
@@ -292,29 +309,27 @@ async def _refusal(tx: Transaction, purse: Purse, amount_usd: Decimal) -> Budget
 
 async def _tell_of_limits(tx: Transaction, call: Call, purses: Sequence[Purse]) -> tuple[str, ...]:
     """Say once in a period that a budget's threshold was passed; which hard ones are used up."""
-    counters = table_of(BudgetCounter)
+    query = select(BudgetCounter).where(
+        BudgetCounter.id.in_([purse.counter_id for purse in purses])
+    )
+    found = await tx.scalars(query.execution_options(populate_existing=True))
+    now = {counter.id: counter for counter in found}
     exceeded: list[str] = []
     for purse in purses:
-        if purse.budget is not None and purse.budget.is_active:
-            passed = await tx.execute(
-                update(counters)
-                .where(
-                    counters.c.id == purse.counter_id,
-                    counters.c.alerted_at.is_(None),
-                    counters.c.spent_usd >= purse.threshold_usd,
-                )
-                .values(alerted_at=tx.now)
-                .returning(counters.c.spent_usd)
-            )
-            if (row := passed.first()) is not None:
-                _announce(tx, call, purse, row.spent_usd)
-        used = select(counters.c.spent_usd).where(counters.c.id == purse.counter_id)
-        if purse.is_hard and (await tx.execute(used)).scalar_one() >= purse.amount_usd:
+        counter = now[purse.counter_id]
+        is_told = purse.budget is not None and purse.budget.is_active
+        is_near = counter.spent_usd >= purse.threshold_usd or counts.is_near(purse, counter)
+        if is_told and counter.alerted_at is None and is_near:
+            counter.alerted_at = tx.now
+            _announce(tx, call, purse, counter)
+        if purse.is_hard and (
+            counter.spent_usd >= purse.amount_usd or counts.is_used_up(purse, counter)
+        ):
             exceeded.append(purse.name)
     return tuple(exceeded)
 
 
-def _announce(tx: Transaction, call: Call, purse: Purse, spent_usd: Decimal) -> None:
+def _announce(tx: Transaction, call: Call, purse: Purse, counter: BudgetCounter) -> None:
     assert purse.budget is not None
     history.announce(
         tx,
@@ -324,7 +339,11 @@ def _announce(tx: Transaction, call: Call, purse: Purse, spent_usd: Decimal) -> 
         payload={
             "name": purse.name,
             "amount_usd": str(purse.amount_usd),
-            "spent_usd": str(spent_usd),
+            "spent_usd": str(counter.spent_usd),
+            "max_tokens": purse.max_tokens,
+            "spent_tokens": counter.spent_tokens,
+            "max_runs": purse.max_runs,
+            "spent_runs": counter.spent_runs,
             "period_end": purse.period_end.isoformat() if purse.period_end else None,
         },
     )

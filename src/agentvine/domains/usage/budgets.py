@@ -11,8 +11,8 @@ from agentvine.domains.identity import history
 from agentvine.domains.projects import queries as projects
 from agentvine.domains.usage.enums import BudgetLimitId, BudgetScope
 from agentvine.domains.usage.errors import BudgetExists, BudgetForbidden, BudgetScopeInvalid
-from agentvine.domains.usage.models import BudgetLimit
-from agentvine.domains.usage.purses import BOOKS
+from agentvine.domains.usage.models import NO_LIMIT_USD, BudgetLimit
+from agentvine.domains.usage.purses import BOOKS, CHANNEL
 from agentvine.domains.usage.queries import get_budget
 from agentvine.kit.actor import UserActor
 from agentvine.kit.ids import new_id
@@ -37,6 +37,7 @@ async def create_budget(tx: Transaction, actor: UserActor, wanted: BudgetCreateI
         BudgetLimit.name == wanted.name,
         BudgetLimit.scope_type == wanted.scope,
         BudgetLimit.scope_id.is_not_distinct_from(scope_id),
+        BudgetLimit.scope_agent_type.is_not_distinct_from(wanted.agent_type),
     )
     if await tx.scalar(twin) is not None:
         raise BudgetExists(f"Edit it, or choose another name than {wanted.name!r}.")
@@ -46,7 +47,9 @@ async def create_budget(tx: Transaction, actor: UserActor, wanted: BudgetCreateI
         scope_type=wanted.scope,
         scope_id=scope_id,
         scope_agent_type=wanted.agent_type,
-        amount_usd=wanted.amount_usd,
+        amount_usd=NO_LIMIT_USD if wanted.amount_usd is None else wanted.amount_usd,
+        max_tokens=wanted.max_tokens,
+        max_runs=wanted.max_runs,
         period=wanted.period,
         alert_threshold=wanted.alert_threshold,
         action_on_exceed=wanted.action,
@@ -68,10 +71,7 @@ async def edit_budget(
         BudgetNotFound: There is none, or it is not theirs to see.
         BudgetForbidden: It is not theirs to change.
     """
-    budget = await get_budget(tx, actor, budget_id)
-    await _check_may_change(tx, actor, budget.scope_type, budget.scope_id)
-    # No call is under way with the amount that was.
-    await tx.dialect.close_lock(tx, BOOKS)
+    budget = await _take(tx, actor, budget_id)
     fields = change.model_dump(exclude_unset=True)
     columns = {"action": "action_on_exceed"}
     before = {name: str(getattr(budget, columns.get(name, name))) for name in fields}
@@ -90,12 +90,19 @@ async def delete_budget(tx: Transaction, actor: UserActor, budget_id: uuid.UUID)
         BudgetNotFound: There is none, or it is not theirs to see.
         BudgetForbidden: It is not theirs to change.
     """
-    budget = await get_budget(tx, actor, budget_id)
-    await _check_may_change(tx, actor, budget.scope_type, budget.scope_id)
-    await tx.dialect.close_lock(tx, BOOKS)
+    budget = await _take(tx, actor, budget_id)
     before = {"name": budget.name, "amount_usd": str(budget.amount_usd)}
     _record(tx, "budget.deleted", budget, before, None)
     await tx.delete(budget)
+
+
+async def _take(tx: Transaction, actor: UserActor, budget_id: uuid.UUID) -> BudgetLimit:
+    """A budget to be changed; no call is under way with what it was."""
+    budget = await get_budget(tx, actor, budget_id)
+    await _check_may_change(tx, actor, budget.scope_type, budget.scope_id)
+    await tx.dialect.close_lock(tx, BOOKS)
+    tx.hint(CHANNEL)  # tasks may wait for it
+    return budget
 
 
 async def _check_may_change(

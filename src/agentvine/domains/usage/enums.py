@@ -12,6 +12,7 @@ __all__ = [
     "BudgetPeriod",
     "BudgetReservationId",
     "BudgetScope",
+    "PriceOverrideId",
     "TokenUsageId",
 ]
 
@@ -19,3 +20,4 @@ TokenUsageId = NewType("TokenUsageId", UUID)
 BudgetLimitId = NewType("BudgetLimitId", UUID)
 BudgetCounterId = NewType("BudgetCounterId", UUID)
 BudgetReservationId = NewType("BudgetReservationId", UUID)
+PriceOverrideId = NewType("PriceOverrideId", UUID)

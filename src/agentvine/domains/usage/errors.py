@@ -43,3 +43,15 @@ class PriceUnknown(Forbidden):
     """Nobody knows what this model costs."""
 
     code = "price_unknown"
+
+
+class PriceNotFound(NotFound):
+    """No such price."""
+
+    code = "price_not_found"
+
+
+class PriceExists(Conflict):
+    """There is a price from that time on already."""
+
+    code = "price_exists"

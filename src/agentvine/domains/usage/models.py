@@ -5,11 +5,22 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Date, Index, Integer, String, UniqueConstraint, and_, column
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Date,
+    Index,
+    Integer,
+    String,
+    UniqueConstraint,
+    and_,
+    column,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from agentvine.db.base import Base
 from agentvine.db.columns import (
+    big_integer,
     choice,
     document,
     flag,
@@ -35,9 +46,12 @@ from agentvine.domains.usage.enums import (
     BudgetPeriod,
     BudgetReservationId,
     BudgetScope,
+    PriceOverrideId,
     TokenUsageId,
 )
 
+NO_LIMIT_USD = Decimal("99999999.99")
+"""The greatest amount of a budget: nobody spends so much."""
 _THRESHOLD = column("alert_threshold", Money(3, 2))
 
 
@@ -99,6 +113,11 @@ class BudgetLimit(Base):
     scope_id: Mapped[uuid.UUID | None] = mapped_column(Uuid())
     scope_agent_type: Mapped[str | None] = varchar(20)
     amount_usd: Mapped[Decimal] = money(10, 2)
+    """``NO_LIMIT_USD`` where only tokens or runs are limited."""
+    max_tokens: Mapped[int | None] = mapped_column(BigInteger())
+    """In and out together: for logins without a price."""
+    max_runs: Mapped[int | None] = mapped_column(Integer())
+    """Attempts that call models."""
     period: Mapped[BudgetPeriod] = choice(BudgetPeriod, 20)
     alert_threshold: Mapped[Decimal] = money(3, 2, "0.80")
     """The part of the amount at which somebody is told."""
@@ -128,6 +147,8 @@ class BudgetCounter(Base):
     """The first day after it."""
     spent_usd: Mapped[Decimal] = money(14, 6, "0", nullable=False)
     reserved_usd: Mapped[Decimal] = money(14, 6, "0", nullable=False)
+    spent_tokens: Mapped[int] = big_integer(0)
+    spent_runs: Mapped[int] = integer(0, nullable=False)
     alerted_at: Mapped[datetime | None] = stamp()
     updated_at: Mapped[datetime] = stamp_now(nullable=False)
 
@@ -151,4 +172,26 @@ class BudgetReservation(Base):
     """What is being called and who pays, for the row that an unfinished call leaves."""
     owner: Mapped[str | None] = varchar(100)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime(), nullable=False)
+    created_at: Mapped[datetime] = stamp_now(nullable=False)
+
+
+class PriceOverride(Base):
+    """What a model costs from a time on, whatever the price table says; in dollars a million."""
+
+    __tablename__ = "price_overrides"
+    __table_args__ = (Index("idx_price_overrides_model", "model", "effective_from"),)
+
+    id: Mapped[PriceOverrideId] = uuid_key()
+    provider: Mapped[str | None] = varchar(50)
+    """Whose model; NULL: whoever serves it."""
+    model: Mapped[str] = varchar(100)
+    effective_from: Mapped[datetime] = mapped_column(UtcDateTime(), nullable=False)
+    input_usd: Mapped[Decimal] = mapped_column(Money(12, 6), nullable=False)
+    output_usd: Mapped[Decimal] = mapped_column(Money(12, 6), nullable=False)
+    cache_read_usd: Mapped[Decimal | None] = money(12, 6)
+    """NULL: as other input."""
+    cache_write_usd: Mapped[Decimal | None] = money(12, 6)
+    """NULL: as other input."""
+    reasoning_usd: Mapped[Decimal | None] = money(12, 6)
+    """NULL: as other output."""
     created_at: Mapped[datetime] = stamp_now(nullable=False)

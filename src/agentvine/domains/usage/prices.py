@@ -1,6 +1,7 @@
 """What a call costs: the price table that comes with genai-prices, rounded up to a micro-dollar.
 
-A model that the table does not know has no price; it is refused, never free.
+What somebody has set instead is in ``overrides``. A model that neither knows has no price; it is
+refused, never free.
 """
 
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ class Tokens:
     """Of the input: written into it."""
     cache_write_hour: int = 0
     """Of what was written: what stays there for an hour, which some providers charge more for."""
+    reasoning: int = 0
+    """Of the output: what was thought."""
 
     @property
     def total(self) -> int:
@@ -63,8 +66,14 @@ def price_of(tokens: Tokens, *, model: str, provider: str | None, at: datetime) 
     except LookupError as error:
         asked = f"{provider}'s {model}" if provider else model
         raise PriceUnknown(
-            f"The price table has no {asked}: name a model that it knows, or its provider.",
+            f"The price table has no {asked}: {how_to_set(model, provider)} tells what it costs.",
             model=model,
             provider=provider,
         ) from error
     return Money.quantize(priced.total_price, rounding=ROUND_UP)
+
+
+def how_to_set(model: str, provider: str | None) -> str:
+    """The command that gives a model a price."""
+    of = f" --provider {provider}" if provider else ""
+    return f"`agentvine price set {model}{of} --input USD --output USD` (a million tokens)"

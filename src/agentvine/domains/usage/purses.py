@@ -11,7 +11,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, literal, or_, select, true
+from sqlalchemy import BigInteger, ColumnElement, and_, case, func, literal, or_, select, true
+from sqlalchemy import cast as sql_cast
 
 from agentvine.db.base import table_of
 from agentvine.db.session import ReadSession, Transaction
@@ -29,6 +30,9 @@ from agentvine.domains.usage.periods import Period, period_of
 from agentvine.kit.ids import new_id
 
 BOOKS = "usage books"
+CHANNEL = "budgets"
+"""Hints that a budget was changed."""
+_FIGURES = ("spent_usd", "spent_tokens", "spent_runs")
 _ZERO = literal(Decimal(0), Money(14, 6))
 
 
@@ -48,6 +52,19 @@ class Purse:
     period_end: date | None
     budget: BudgetLimit | None = None
     """None for a task's own budget."""
+    period_start: date = date.min
+    spent_tokens: int = 0
+    spent_runs: int = 0
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Its limit on tokens."""
+        return self.budget.max_tokens if self.budget else None
+
+    @property
+    def max_runs(self) -> int | None:
+        """Its limit on attempts."""
+        return self.budget.max_runs if self.budget else None
 
 
 async def find_purses(tx: Transaction, payer: Payer, day: date) -> list[Purse]:
@@ -59,17 +76,18 @@ async def find_purses(tx: Transaction, payer: Payer, day: date) -> list[Purse]:
 
 
 async def _budget_purses(tx: Transaction, payer: Payer, day: date) -> list[Purse]:
-    rows = await _read_budgets(tx, payer, day)
+    rows = await read_budgets(tx, payer, day)
     missing = [budget for budget, counter in rows if counter is None]
     if missing:
         await _make_counters(tx, missing, day)
-        rows = await _read_budgets(tx, payer, day)
+        rows = await read_budgets(tx, payer, day)
     return [_purse(budget, counter) for budget, counter in rows if counter is not None]
 
 
-async def _read_budgets(
-    tx: Transaction, payer: Payer, day: date
+async def read_budgets(
+    read: ReadSession, payer: Payer, day: date
 ) -> Sequence[tuple[BudgetLimit, BudgetCounter | None]]:
+    """The budgets that a call draws on, each with its counter where its period has one."""
     query = (
         select(BudgetLimit, BudgetCounter)
         .outerjoin(
@@ -83,7 +101,7 @@ async def _read_budgets(
         .order_by(BudgetLimit.id)
         .execution_options(populate_existing=True)
     )
-    return [(budget, counter) for budget, counter in (await tx.execute(query)).all()]
+    return [(budget, counter) for budget, counter in (await read.execute(query)).all()]
 
 
 def _start_of(day: date) -> ColumnElement[date]:
@@ -124,16 +142,38 @@ async def _make_counters(tx: Transaction, budgets: Sequence[BudgetLimit], day: d
             "budget_id": budget.id,
             "period_start": period.start,
             "period_end": period.end,
-            "spent_usd": _spent_in(budget, period),
+            **dict(zip(_FIGURES, _ledger_of(budget, period), strict=True)),
         }
         keys = ("budget_id", "period_start")
         await tx.execute(tx.dialect.upsert(table_of(BudgetCounter), row, keys=keys))
 
 
-def _spent_in(budget: BudgetLimit, period: Period) -> ColumnElement[Any]:
-    total = func.sum(TokenUsage.cost_usd, type_=Money(14, 6))
+async def figures_of(
+    read: ReadSession, budget: BudgetLimit, counter: BudgetCounter | None, period: Period
+) -> tuple[Decimal, int, int]:
+    """The dollars, tokens and attempts of a budget's period, also of one without a counter."""
+    if counter is not None:
+        return counter.spent_usd, counter.spent_tokens, counter.spent_runs
+    usd, tokens, runs = tuple((await read.execute(select(*_ledger_of(budget, period)))).one())
+    return usd, tokens, runs
+
+
+def _ledger_of(budget: BudgetLimit, period: Period) -> tuple[ColumnElement[Any], ...]:
+    """The dollars, tokens and attempts that the ledger holds of a budget's period."""
+    dollars = func.sum(TokenUsage.cost_usd, type_=Money(14, 6))
+    tokens = func.sum(TokenUsage.tokens_in + TokenUsage.tokens_out)
     return (
-        select(func.coalesce(total, _ZERO))
+        _in_ledger(func.coalesce(dollars, _ZERO), budget, period),
+        _in_ledger(sql_cast(func.coalesce(tokens, 0), BigInteger()), budget, period),
+        _in_ledger(func.count(TokenUsage.execution_id.distinct()), budget, period),
+    )
+
+
+def _in_ledger(
+    figure: ColumnElement[Any], budget: BudgetLimit, period: Period
+) -> ColumnElement[Any]:
+    return (
+        select(figure)
         .where(
             TokenUsage.usage_date >= period.start,
             TokenUsage.usage_date < period.end,
@@ -165,6 +205,9 @@ def _purse(budget: BudgetLimit, counter: BudgetCounter) -> Purse:
         threshold_usd=Money.quantize(budget.amount_usd * budget.alert_threshold),
         period_end=counter.period_end,
         budget=budget,
+        period_start=counter.period_start,
+        spent_tokens=counter.spent_tokens,
+        spent_runs=counter.spent_runs,
     )
 
 

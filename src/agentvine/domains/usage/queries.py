@@ -17,9 +17,9 @@ from agentvine.domains.agents.models import Agent
 from agentvine.domains.projects import queries as projects
 from agentvine.domains.usage.enums import BudgetScope
 from agentvine.domains.usage.errors import BudgetNotFound
-from agentvine.domains.usage.models import BudgetCounter, BudgetLimit, TokenUsage
-from agentvine.domains.usage.periods import Period, day_of, elapsed_share, period_of
-from agentvine.domains.usage.purses import is_counted_in
+from agentvine.domains.usage.models import NO_LIMIT_USD, BudgetCounter, BudgetLimit, TokenUsage
+from agentvine.domains.usage.periods import day_of, elapsed_share, period_of
+from agentvine.domains.usage.purses import figures_of
 from agentvine.kit.actor import Actor, UserActor
 from agentvine.kit.pagination import Page, PageRequest
 from agentvine.protocol.usage import BudgetOut, CallFilter
@@ -58,21 +58,44 @@ async def list_budgets(read: ReadSession, actor: Actor, page: PageRequest) -> Pa
     return await fetch_page(read, query, BudgetLimit.id, page)
 
 
-async def budget_out(
-    read: ReadSession, budget: BudgetLimit, now: datetime, zone: ZoneInfo
-) -> BudgetOut:
-    """A budget as clients see it, with its present period."""
-    period = period_of(budget.period, day_of(now, zone))
-    counter = await read.scalar(
-        select(BudgetCounter).where(
-            BudgetCounter.budget_id == budget.id, BudgetCounter.period_start == period.start
-        )
+async def budgets_out(
+    read: ReadSession, budgets: Sequence[BudgetLimit], now: datetime, zone: ZoneInfo
+) -> list[BudgetOut]:
+    """Budgets as clients see them, with their present periods."""
+    today = day_of(now, zone)
+    starts = {period_of(budget.period, today).start for budget in budgets}
+    query = select(BudgetCounter).where(
+        BudgetCounter.budget_id.in_([budget.id for budget in budgets]),
+        BudgetCounter.period_start.in_(starts),
     )
-    spent = counter.spent_usd if counter else await _spent(read, budget, period)
-    reserved = counter.reserved_usd if counter else Decimal(0)
-    spent, reserved = Money.quantize(spent), Money.quantize(reserved)
+    found = await read.scalars(query)
+    counters = {(counter.budget_id, counter.period_start): counter for counter in found}
+    return [
+        await _budget_out(
+            read,
+            budget,
+            counters.get((budget.id, period_of(budget.period, today).start)),
+            now,
+            zone,
+        )
+        for budget in budgets
+    ]
+
+
+async def _budget_out(
+    read: ReadSession,
+    budget: BudgetLimit,
+    counter: BudgetCounter | None,
+    now: datetime,
+    zone: ZoneInfo,
+) -> BudgetOut:
+    period = period_of(budget.period, day_of(now, zone))
+    usd, tokens, runs = await figures_of(read, budget, counter, period)
+    spent = Money.quantize(usd)
+    reserved = Money.quantize(counter.reserved_usd if counter else Decimal(0))
     share = elapsed_share(period, now, zone)
     forecast = Money.quantize(spent / Decimal(share), 2) if share >= _TOO_EARLY else None
+    amount = budget.amount_usd if budget.amount_usd < NO_LIMIT_USD else None
     of = dict.fromkeys((budget.scope_type,), budget.scope_id)
     return BudgetOut(
         id=budget.id,
@@ -81,7 +104,9 @@ async def budget_out(
         project_id=of.get(BudgetScope.PROJECT),
         agent_id=of.get(BudgetScope.AGENT),
         agent_type=budget.scope_agent_type,
-        amount_usd=budget.amount_usd,
+        amount_usd=amount,
+        max_tokens=budget.max_tokens,
+        max_runs=budget.max_runs,
         period=budget.period,
         alert_threshold=budget.alert_threshold,
         action=budget.action_on_exceed,
@@ -92,19 +117,12 @@ async def budget_out(
         period_end=period.end,
         spent_usd=spent,
         reserved_usd=reserved,
-        remaining_usd=max(Decimal(0), budget.amount_usd - spent - reserved),
+        remaining_usd=None if amount is None else max(Decimal(0), amount - spent - reserved),
+        spent_tokens=tokens,
+        spent_runs=runs,
         forecast_usd=forecast,
         alerted_at=counter.alerted_at if counter else None,
     )
-
-
-async def _spent(read: ReadSession, budget: BudgetLimit, period: Period) -> Decimal:
-    query = select(func.sum(TokenUsage.cost_usd, type_=Money(14, 6))).where(
-        TokenUsage.usage_date >= period.start,
-        TokenUsage.usage_date < period.end,
-        is_counted_in(budget),
-    )
-    return await read.scalar(query) or Decimal(0)
 
 
 def visible_calls(actor: Actor, wanted: CallFilter) -> ColumnElement[bool]:

@@ -13,8 +13,9 @@ from agentvine.domains.tasks.models import Task
 from agentvine.domains.usage import books
 from agentvine.domains.usage.calls import Call, Outcome, Payer
 from agentvine.domains.usage.errors import PriceUnknown
+from agentvine.domains.usage.overrides import price_call
 from agentvine.domains.usage.periods import day_of
-from agentvine.domains.usage.prices import SNAPSHOT, Tokens, price_of
+from agentvine.domains.usage.prices import Tokens
 from agentvine.domains.work.errors import LeaseLost
 from agentvine.domains.workers.models import Worker
 from agentvine.kit.actor import WorkerActor
@@ -41,7 +42,7 @@ async def record_report(
     counted, exceeded = 0, dict[str, None]()
     for told in report.calls:
         call = Call(f"{execution_id}:{told.request_id}", told.model, payer, day)
-        settled = await books.settle(tx, call, _outcome(tx, told))
+        settled = await books.settle(tx, call, await _outcome(tx, told))
         counted += settled.is_new
         exceeded |= dict.fromkeys(settled.exceeded)
     return UsageReportOut(counted=counted, exceeded=list(exceeded))
@@ -77,7 +78,7 @@ async def _payer(
     )
 
 
-def _outcome(tx: Transaction, told: CallIn) -> Outcome:
+async def _outcome(tx: Transaction, told: CallIn) -> Outcome:
     tokens = Tokens(
         input=told.tokens_in,
         output=told.tokens_out,
@@ -88,8 +89,9 @@ def _outcome(tx: Transaction, told: CallIn) -> Outcome:
     cost = told.cost_usd
     if cost is None:
         try:
-            cost = price_of(tokens, model=told.model, provider=told.provider, at=tx.now)
-            notes["prices"] = SNAPSHOT
+            cost, notes["prices"] = await price_call(
+                tx, tokens, model=told.model, provider=told.provider, at=tx.now
+            )
         except PriceUnknown as error:
             cost = Decimal(0)
             notes["price_unknown"] = error.detail

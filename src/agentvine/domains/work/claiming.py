@@ -4,6 +4,7 @@ import random
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import select
 
@@ -33,13 +34,15 @@ from agentvine.protocol.queue import (
 )
 
 
-async def filter_for(read: ReadSession, worker: Worker, actor: WorkerActor) -> store.ClaimFilter:
+async def filter_for(
+    read: ReadSession, worker: Worker, actor: WorkerActor, now: datetime
+) -> store.ClaimFilter:
     """Which orders a worker could take, were it free."""
     satisfied, newest = await satisfied_sets(read, worker.id)
     return store.ClaimFilter(
         queues=tuple(worker.queues),
         worker_types=tuple(worker.accepts),
-        runtimes=tuple(worker.runtimes),
+        runtimes=tuple(worker.usable_runtimes(now)),
         capability_sets=tuple(satisfied),
         projects=enrolment.allowed_projects(actor),
         newest_set=newest,
@@ -83,7 +86,7 @@ async def claim_orders(
     limit = min(message.slots, free)
     if limit == 0:
         return ClaimResult([])
-    wanted = await filter_for(tx, worker, actor)
+    wanted = await filter_for(tx, worker, actor, tx.now)
     orders = await lines.claim(
         tx, holder, wanted, limit=limit, lease_seconds=settings.lease_seconds
     )

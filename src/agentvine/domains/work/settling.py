@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from agentvine.config.settings import QueueSettings
 from agentvine.db.session import Transaction
 from agentvine.domains.tasks import queries as tasks
-from agentvine.domains.work import answers, queries, store
+from agentvine.domains.work import answers, logins, queries, store
 from agentvine.domains.work.enums import AssignmentStatus, OrderStatus
 from agentvine.domains.work.errors import LeaseLost
 from agentvine.domains.work.events import AttemptEnded, OrderCompleted, PlacesFreed
@@ -32,6 +32,8 @@ from agentvine.protocol.queue import (
 
 CHANNEL = "orders"
 STOPPED = "everything was stopped"
+_UNNOTICED = 6.0
+"""Seconds after which no server takes a worker for one whose login has no limit."""
 _LOST = "Stop this run and discard it: the order was taken back, or has ended."
 
 
@@ -77,6 +79,7 @@ async def fail_order(
     Raises:
         LeaseLost: The claim is not the caller's any more.
     """
+    is_login_limited = await logins.note_login_limit(tx, actor, message)
     current = await _lock_claim(tx, actor, message.order_id, message.fence)
     if current is None:
         return await _answered_before(tx, actor, message.order_id, message.fence)
@@ -90,7 +93,7 @@ async def fail_order(
         report=message.report,
         settings=settings,
         draw=draw,
-        limit_lifted_in=_seconds_until_lifted(tx, message),
+        limit_lifted_in=_UNNOTICED if is_login_limited else _seconds_until_lifted(tx, message),
     )
 
 
@@ -283,14 +286,9 @@ async def _end_attempt(  # keyword-only facts of one ending
 
 
 def _seconds_until_lifted(tx: Transaction, message: FailIn) -> float | None:
-    """When a provider's limit is lifted. Its own time of day is compared with ours, not a worker's.
-
-    Of two that were told, the later counts.
-    """
-    told = [message.retry_after_seconds] if message.retry_after_seconds is not None else []
-    if message.retry_at is not None:
-        told.append(max(0.0, (message.retry_at - tx.now).total_seconds()))
-    return max(told, default=None)
+    """When a provider's limit is lifted, by its own clock and ours, not the worker's."""
+    until = logins.lifted_at(message, tx.now)
+    return None if until is None else max(0.0, (until - tx.now).total_seconds())
 
 
 def _free_places(tx: Transaction, order: WorkOrder) -> None:

@@ -40,6 +40,8 @@ from agentvine.protocol.queue import (
 )
 
 _MAX_PROFILES = 10_000
+PROFILE_SECONDS = 5.0
+"""So long a worker may be taken for one that can still run what its login no longer lets it."""
 
 
 _CLAIM_TYPES = {
@@ -251,6 +253,8 @@ class _Profile:
 
     session_id: uuid.UUID
     wanted: store.ClaimFilter
+    until: float
+    """On the monotonic clock: after that it is looked up again."""
 
 
 @dataclass(slots=True)
@@ -263,20 +267,23 @@ class Shortcuts:
     _profiles: dict[uuid.UUID, _Profile] = field(default_factory=dict[uuid.UUID, _Profile])
 
     def learn(self, message: ClaimIn, wanted: store.ClaimFilter) -> None:
-        """Remember what a worker can take; it changes with its process only."""
+        """Remember what a worker can take, for a while: it changes with its logins' limits."""
         if len(self._profiles) >= _MAX_PROFILES:
             self._profiles.clear()
-        self._profiles[message.worker_id] = _Profile(message.session_id, wanted)
+        until = self.database.clock.monotonic() + PROFILE_SECONDS
+        self._profiles[message.worker_id] = _Profile(message.session_id, wanted, until)
 
     async def _wanted_by(self, actor: WorkerActor, message: ClaimIn) -> store.ClaimFilter:
         profile = self._profiles.get(message.worker_id)
-        if profile is not None and profile.session_id == message.session_id:
+        clock = self.database.clock
+        is_fresh = profile is not None and clock.monotonic() < profile.until
+        if profile is not None and is_fresh and profile.session_id == message.session_id:
             return profile.wanted
         async with self.database.read() as read:
             worker = await workers.get_calling_worker(
                 read, actor, message.worker_id, message.session_id
             )
-            wanted = await filter_for(read, worker, actor)
+            wanted = await filter_for(read, worker, actor, clock.now())
         self.learn(message, wanted)
         return wanted
 

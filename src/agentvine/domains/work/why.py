@@ -11,6 +11,7 @@ from agentvine.db.session import ReadSession
 from agentvine.domains.conversations import questions
 from agentvine.domains.projects.models import Project
 from agentvine.domains.tasks import queries as tasks
+from agentvine.domains.tasks.context import read_context
 from agentvine.domains.tasks.enums import TaskStatus
 from agentvine.domains.tasks.models import Task
 from agentvine.domains.work import limits
@@ -20,7 +21,7 @@ from agentvine.domains.work.limits import LimitState
 from agentvine.domains.work.models import Limit, WorkOrder
 from agentvine.domains.workers.enums import CapabilityLevel, WorkerStatus
 from agentvine.domains.workers.models import Worker
-from agentvine.protocol.enums import FailureClass
+from agentvine.protocol.enums import FailureClass, FailureHandling
 from agentvine.protocol.queue import WaitReason, WhyOut
 
 _SHOWN = 5
@@ -41,7 +42,7 @@ async def explain(read: ReadSession, task: Task, order: WorkOrder | None) -> Why
             *await _lost_its_place(read, task),
             *await _limited(read, task, order),
             *(await _asks(read, task, order) or _too_early(order, now)),
-            *await _nobody_takes_it(read, order),
+            *await _nobody_takes_it(read, order, now),
         ]
         ahead = await _count_ahead(read, order)
         if not reasons and ahead:
@@ -82,6 +83,8 @@ async def _not_waiting(read: ReadSession, task: Task, order: WorkOrder | None) -
         return [_reason("not_started", told)]
     told = task.status_reason or (order.error_message if order else None) or ""
     facts = {"failure_class": order.last_failure_class} if order else {}
+    if task.status is TaskStatus.BLOCKED and read_context(task).budget_room is not None:
+        return [_reason("budget_used_up", told, **facts)]
     return [
         _reason(f"task_{task.status.value}", f"it is {task.status.value}. {told}".strip(), **facts)
     ]
@@ -142,9 +145,17 @@ def _too_early(order: WorkOrder, now: datetime) -> list[WaitReason]:
         return []
     seconds = round((order.available_at - now).total_seconds())
     told = f"not before {_iso(order.available_at)}, in {seconds} s"
+    if _is_of_provider(order):
+        told += f", when a provider's limit is lifted: {order.error_message}"
+        return [_reason("provider_limited", told, available_at=_iso(order.available_at))]
     if order.retry_count:
         told += f": retry {order.retry_count} of {order.max_retries}, {order.error_message}"
     return [_reason("not_before", told, available_at=_iso(order.available_at))]
+
+
+def _is_of_provider(order: WorkOrder) -> bool:
+    told = order.last_failure_class
+    return told is not None and FailureClass(told).handling is FailureHandling.DELAY
 
 
 async def _lost_its_place(read: ReadSession, task: Task) -> list[WaitReason]:
@@ -218,7 +229,7 @@ class _Fleet:
         return _Fleet([worker for worker, is_fit in pairs if is_fit])
 
 
-async def _nobody_takes_it(read: ReadSession, order: WorkOrder) -> list[WaitReason]:
+async def _nobody_takes_it(read: ReadSession, order: WorkOrder, now: datetime) -> list[WaitReason]:
     """The first requirement that no worker meets who meets those before it."""
     query = select(Worker).where(
         Worker.deleted_at.is_(None),
@@ -237,6 +248,8 @@ async def _nobody_takes_it(read: ReadSession, order: WorkOrder) -> list[WaitReas
          [order.runtime in (None, *w.runtimes) for w in fleet.workers]),
         ("capability", f"no such worker knows {_needs(required)}",
          [satisfies(_knows(w), required) for w in fleet.workers]),
+        ("login_limited", _limits_told(fleet.workers, order.runtime),
+         [order.runtime in (None, *w.usable_runtimes(now)) for w in fleet.workers]),
         ("draining", "the workers that could take it are draining",
          [not w.is_draining for w in fleet.workers]),
     )  # fmt: skip
@@ -244,13 +257,24 @@ async def _nobody_takes_it(read: ReadSession, order: WorkOrder) -> list[WaitReas
     for code, message, fits in requirements:
         able = [one and other for one, other in zip(able, fits, strict=True)]
         if not any(able):
-            return [_reason(f"no_{code}" if code != "draining" else code, message)]
+            is_lack = code not in {"draining", "login_limited"}
+            return [_reason(f"no_{code}" if is_lack else code, message)]
     able_workers = fleet.only(able).workers
     if await _free_slots(read, able_workers) > 0:
         return []
     names = [worker.name for worker in able_workers]
     told = ", ".join(names[:_SHOWN])
     return [_reason("workers_busy", f"all slots of {told} are taken", workers=names)]
+
+
+def _limits_told(workers: Sequence[Worker], runtime: str | None) -> str:
+    waits = [
+        f"on {worker.name} until {_iso(limit.until)} ({limit.reason})"
+        for worker in workers
+        for limit in worker.limited_runtimes
+        if limit.runtime == runtime
+    ]
+    return f"the login of {runtime} has reached its limit {', '.join(waits[:_SHOWN])}"
 
 
 async def _free_slots(read: ReadSession, workers: Sequence[Worker]) -> int:

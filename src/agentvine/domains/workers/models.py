@@ -30,6 +30,7 @@ from agentvine.domains.workers.enums import (
     WorkerType,
 )
 from agentvine.protocol.controls import WorkerControls
+from agentvine.protocol.workers import RuntimeLimit
 
 
 def _default_queues() -> list[str]:
@@ -58,7 +59,7 @@ class Worker(Base):
     context_window_size: Mapped[int] = integer(200_000)
     config: Mapped[dict[str, Any]] = document(dict, nullable=True)
     """``isolation``: how it holds its runs; ``controls``: what it can do to them on a person's
-    behalf; both as it told when it registered."""
+    behalf; both as it told when it registered. ``limited_runtimes``: what its logins wait for."""
     capabilities: Mapped[list[Any]] = document(list, "[]", nullable=True)
     last_heartbeat_at: Mapped[datetime | None] = stamp()
     session_id: Mapped[uuid.UUID | None] = mapped_column(Uuid())
@@ -89,6 +90,17 @@ class Worker(Base):
         """What it can do to its runs on a person's behalf; None for workers that do not tell."""
         told = (self.config or {}).get("controls")
         return None if told is None else WorkerControls.model_validate(told)
+
+    @property
+    def limited_runtimes(self) -> list[RuntimeLimit]:
+        """The runtimes whose login here had reached a limit, and until when; also past ones."""
+        told: dict[str, Any] = (self.config or {}).get("limited_runtimes") or {}
+        return [RuntimeLimit(runtime=name, **limit) for name, limit in sorted(told.items())]
+
+    def usable_runtimes(self, now: datetime) -> list[str]:
+        """What it can run at a time: no runtime whose login has reached its limit."""
+        limited = {each.runtime for each in self.limited_runtimes if each.until > now}
+        return [name for name in self.runtimes if name not in limited]
 
 
 class WorkerCapability(Base):

@@ -1,6 +1,6 @@
 """Commands of the workers slice: register, beat, drain, retire."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import delete, select, update
 
@@ -15,7 +15,7 @@ from agentvine.domains.workers.events import WorkerRetired
 from agentvine.domains.workers.models import Worker, WorkerCapability
 from agentvine.kit.actor import WorkerActor
 from agentvine.kit.ids import new_id
-from agentvine.protocol.workers import WorkerRegisterIn
+from agentvine.protocol.workers import RuntimeLimit, WorkerRegisterIn
 
 NEWS = "worker news"
 """The channel of the workers that should beat at once: something is to be told to them."""
@@ -94,6 +94,16 @@ async def note_heartbeat(tx: Transaction, worker: Worker, *, held: int) -> None:
     """Keep a worker alive in people's eyes; leases are the queue's business."""
     worker.last_heartbeat_at = tx.now
     worker.status = WorkerStatus.BUSY if held else WorkerStatus.IDLE
+
+
+def note_limit(worker: Worker, limit: RuntimeLimit, *, now: datetime) -> None:
+    """Remember that a runtime's login on a worker takes no work before a time; the later holds."""
+    known = {each.runtime: each for each in worker.limited_runtimes if each.until > now}
+    before = known.get(limit.runtime)
+    if before is None or before.until < limit.until:
+        known[limit.runtime] = limit
+    kept = {name: each.model_dump(mode="json", exclude={"runtime"}) for name, each in known.items()}
+    worker.config = {**(worker.config or {}), "limited_runtimes": kept}
 
 
 async def set_draining(tx: Transaction, worker: Worker, *, is_draining: bool) -> None:

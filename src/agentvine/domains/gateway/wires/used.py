@@ -50,6 +50,7 @@ class Counts:
             cache_read=self.cache_read,
             cache_write=self.cache_write,
             cache_write_hour=min(self.cache_write_hour, self.cache_write),
+            reasoning=self.reasoning,
         )
 
 
