@@ -68,7 +68,6 @@ async def sign_in(crew: Crew, key: str) -> WorkerActor:
 
 async def hand_of(crew: Crew, actor: WorkerActor, name: str, **registration: object) -> Hand:
     hand = Hand(crew, actor, name, registration)
-    crew.tokens[actor.token_id] = ""  # its key has its row already
     await hand.register()
     return hand
 
