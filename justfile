@@ -79,6 +79,10 @@ bench *ARGS:
 bench-fleet *ARGS:
     uv run python -m benchmarks.fleet "$@"
 
+# Measure calls to models through the gateway, beside LiteLLM; `--seconds 1 --rounds 1` is quick
+bench-gateway *ARGS:
+    uv run python -m benchmarks.gateway "$@"
+
 # Measure how fast work trees are made, beside plain git; `--files 1000 --rounds 3` is quick
 bench-worktrees *ARGS:
     uv run python -m benchmarks.worktrees "$@"

@@ -83,11 +83,21 @@ class Served:
 
 
 @asynccontextmanager
-async def running_gateway(database: Database, *urls: str) -> AsyncIterator[Served]:
-    """A gateway over a database, whose providers are at these addresses."""
+async def running_gateway(
+    database: Database, *urls: str, drain_seconds: float = 60
+) -> AsyncIterator[Served]:
+    """A gateway over a database, whose providers are at these addresses.
+
+    However busy the machine, an answer is read to its end after its caller has left.
+    """
     targets = FixedTargets(urls)
     gateway = Gateway(
-        database, Ledger(database, "test"), KeyDesk(database), targets, ZoneInfo("UTC")
+        database,
+        Ledger(database, "test"),
+        KeyDesk(database),
+        targets,
+        ZoneInfo("UTC"),
+        drain_seconds,
     )
     listener = socket.socket()
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

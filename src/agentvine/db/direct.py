@@ -11,6 +11,7 @@ from typing import Any
 
 from agentvine.config.settings import DatabaseSettings
 from agentvine.db import postgres
+from agentvine.db.blocks import Sql, Steps
 from agentvine.db.dialect import POSTGRES
 from agentvine.db.engine import postgres_dsn, postgres_limits
 from agentvine.db.errors import DatabaseBusy, DatabaseUnreachable
@@ -52,6 +53,26 @@ class Direct:
         async with self._connection() as connection:
             try:
                 return await connection.fetch(statement, *values)
+            except postgres.CONNECT_ERRORS as error:
+                trouble = POSTGRES.trouble_of(error, is_writing=True)
+                if trouble is None and connection.is_closed():
+                    trouble = DatabaseUnreachable(
+                        f"The connection to the database broke: {error}.", retry_after=2.0
+                    )
+                raise trouble or StatementRefused(str(error)) from error
+
+    async def run(self, steps: Steps, statements: Mapping[str, Sql]) -> None:
+        """Run a block of statements in one transaction; an error undoes it.
+
+        Raises:
+            DatabaseBusy: No connection came free in time, or the database gave up waiting.
+            DatabaseUnreachable: It does not answer. Whether the block was committed is not known.
+            StatementRefused: It does not like the values.
+        """
+        assert_no_transaction("run a block of its own")
+        async with self._connection() as connection:
+            try:
+                await _run(connection, steps, statements)
             except postgres.CONNECT_ERRORS as error:
                 trouble = POSTGRES.trouble_of(error, is_writing=True)
                 if trouble is None and connection.is_closed():
@@ -102,3 +123,26 @@ class Direct:
             raise DatabaseUnreachable(
                 f"The database does not answer: {error}.", retry_after=2.0
             ) from error
+
+
+async def _run(connection: PostgresConnection, steps: Steps, statements: Mapping[str, Sql]) -> None:
+    is_over = False
+    await connection.execute(statements["begin"].postgres)
+    try:
+        try:
+            asked = next(steps)
+            while True:
+                sql = statements[asked.name].postgres
+                if asked.rows:
+                    await connection.executemany(sql, asked.rows)
+                    rows: list[Any] = []
+                else:
+                    found = await connection.fetch(sql, *asked.values)
+                    rows = [tuple(row.values()) for row in found]
+                asked = steps.send(rows)
+        except StopIteration:
+            await connection.execute("COMMIT")
+            is_over = True
+    finally:
+        if not is_over and not connection.is_closed():
+            await connection.execute("ROLLBACK")

@@ -12,7 +12,7 @@ import asyncio
 import inspect
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, NoReturn, Self, TypeVar, cast
@@ -23,6 +23,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from agentvine.config.settings import DatabaseSettings
+from agentvine.db.blocks import Sql, SqliteBlocks, Steps
 from agentvine.db.dialect import Dialect, dialect_named
 from agentvine.db.direct import Direct
 from agentvine.db.engine import for_reading, open_engine, sqlite_path
@@ -161,6 +162,7 @@ class Database:
         self.hints = open_hints(settings)
         self.direct = Direct(settings) if self.dialect.supports_direct else None
         """For statements that are a whole transaction; None where the database has no such."""
+        self._blocks = self.direct or SqliteBlocks(settings)
         self._read_engine = for_reading(engine)
         self._writers_turn = asyncio.Lock() if self.dialect.serialises_writers else None
         self._abandoned: set[asyncio.Task[Any]] = set()
@@ -191,8 +193,7 @@ class Database:
     async def close(self) -> None:
         """Close every connection; safe to call twice."""
         await self.hints.close()
-        if self.direct is not None:
-            await self.direct.close()
+        await self._blocks.close()
         while self._abandoned:
             await asyncio.wait(self._abandoned)
         if self.dialect.serialises_writers:
@@ -232,6 +233,15 @@ class Database:
         async with self._session(ReadSession, self._read_engine) as read:
             with _OwnErrors(self.dialect):
                 yield read
+
+    async def run_block(self, steps: Steps, statements: Mapping[str, Sql]) -> None:
+        """Run a block of plain statements as one transaction, without a session.
+
+        No reactions, no hints, no history: for who knows that there is nothing to tell.
+        """
+        assert_no_transaction("run a block of its own")
+        async with self._turn_to_write():
+            await self._blocks.run(steps, statements)
 
     @asynccontextmanager
     async def _turn_to_write(self) -> AsyncGenerator[None, None]:

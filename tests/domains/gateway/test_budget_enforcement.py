@@ -93,8 +93,9 @@ async def test_a_raised_budget_lets_calls_through_at_once(shared_database: Datab
     assert (before.status_code, after.status_code) == (402, 200)
 
 
+@pytest.mark.promise("P14", "P15")
 async def test_many_callers_at_once_never_pass_a_budget_together(shared_database: Database):
-    """P14, P15: what was let through fits, and nothing stays reserved."""
+    """What was let through fits, and nothing stays reserved."""
     run = await make_run(shared_database)
     budget = await run.budget("1.00")
     asked = ASKED | {"max_tokens": 4000}
@@ -113,8 +114,11 @@ async def test_many_callers_at_once_never_pass_a_budget_together(shared_database
     assert counter.spent_usd == sum(row.cost_usd for row in rows) <= Decimal(1)
     assert counter.spent_usd > Decimal("0.80")
     assert len(rows) == len(upstream.heard)
+    assert counter.spent_runs == 1
+    assert counter.spent_tokens == sum(row.tokens_in + row.tokens_out for row in rows)
 
 
+@pytest.mark.promise("P18")
 @pytest.mark.parametrize(
     ("change", "code"),
     [

@@ -20,7 +20,8 @@ from agentvine.kit.errors import AppError
 
 log = structlog.get_logger(__name__)
 
-_WORTH_GIVING_BACK = Decimal("0.002")
+_WORTH_GIVING_BACK = Decimal("0.05")
+"""Less than this is not worth a transaction."""
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
+from functools import lru_cache
 
 from agentvine.domains.gateway.targets import Target
 from agentvine.domains.gateway.wires.asked import Asked
@@ -103,14 +104,24 @@ def output_cost(quote: Quote, asked: Asked, limit: int | None) -> Decimal:
 
 def _quote(asked: Asked, target: Target, at: datetime) -> Quote:
     size = asked.input_bound
-    hour = size if _HOUR_MARK in asked.raw else 0
-    plain, written = Tokens(input=size), Tokens(size, 0, 0, size, hour)
+    # Rounded up by a sixteenth at most, so that few sizes have to be priced.
+    step = max(64, 1 << (size.bit_length() - 5))
+    size = -(-size // step) * step
+    minute = at.replace(second=0, microsecond=0)
+    return Quote(target, *_prices(target, size, _HOUR_MARK in asked.raw, minute))
+
+
+@lru_cache(maxsize=4096)
+def _prices(target: Target, size: int, has_hour: bool, at: datetime) -> tuple[Decimal, Decimal]:
+    """What an input of a size costs at most, and a million tokens of an answer to it."""
+    plain = Tokens(input=size)
+    written = Tokens(size, 0, 0, size, size if has_hour else 0)
     read = Tokens(input=size, cache_read=size)
     most = max(cost_of(tokens, target, at) for tokens in (plain, written, read))
     said = Tokens(input=size, output=_MILLION)
     thought = Tokens(input=size, output=_MILLION, reasoning=_MILLION)
     answer = max(cost_of(tokens, target, at) for tokens in (said, thought))
-    return Quote(target, most, answer - cost_of(plain, target, at))
+    return most, answer - cost_of(plain, target, at)
 
 
 def _total(quote: Quote, output: int) -> Decimal:

@@ -32,7 +32,7 @@ from agentvine.domains.gateway.routes import (
     route_of,
     wire_for_errors,
 )
-from agentvine.domains.gateway.streaming import Exchange, pass_on
+from agentvine.domains.gateway.streaming import DRAIN_SECONDS, Exchange, pass_on
 from agentvine.domains.gateway.targets import Target, Targets
 from agentvine.domains.gateway.wires.asked import Asked, read_body
 from agentvine.domains.usage.calls import Call
@@ -92,6 +92,7 @@ class Gateway:
     desk: KeyDesk
     targets: Targets
     zone: ZoneInfo
+    drain_seconds: float = DRAIN_SECONDS
     dialer: Dialer = field(default_factory=Dialer)
     counters: Counter[str] = field(default_factory=Counter[str])
     """What happened so far, for who watches."""
@@ -101,7 +102,7 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         path = str(scope["path"]).removeprefix(PREFIX)
-        exchange = Exchange(receive, send)
+        exchange = Exchange(receive, send, self.drain_seconds)
         wire = wire_for_errors(path)
         try:
             route = _route_of(scope, path)

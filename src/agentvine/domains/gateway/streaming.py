@@ -24,10 +24,12 @@ class Exchange:
         self,
         receive: Callable[[], Awaitable[Message]],
         send: Callable[[Message], Awaitable[None]],
+        drain_seconds: float = DRAIN_SECONDS,
     ) -> None:
         """Nothing has been sent yet."""
         self.has_started = False
         self.cut_by: str | None = None
+        self._drain_seconds = drain_seconds
         self._receive = receive
         self._send = send
         self._is_gone = False
@@ -117,7 +119,7 @@ class Exchange:
             return
         self.cut_by = self.cut_by or "caller"
         if self._limit is not None:
-            self._limit.reschedule(asyncio.get_running_loop().time() + DRAIN_SECONDS)
+            self._limit.reschedule(asyncio.get_running_loop().time() + self._drain_seconds)
 
     async def _stop_watching(self) -> None:
         if self._watching is not None:
@@ -128,7 +130,7 @@ class Exchange:
     def _seconds_left(self) -> float | None:
         if self.cut_by is None:
             return None
-        return DRAIN_SECONDS if self.cut_by == "caller" else 0.0
+        return self._drain_seconds if self.cut_by == "caller" else 0.0
 
 
 async def pass_on(response: aiohttp.ClientResponse, exchange: Exchange, meter: Meter) -> None:

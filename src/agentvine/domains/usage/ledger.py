@@ -1,29 +1,52 @@
-"""The books, for who makes calls: each step a transaction of its own."""
+"""The books, for who makes calls: steps that come at once are taken together."""
 
-from dataclasses import dataclass
-from datetime import timedelta
+import asyncio
+import uuid
+from dataclasses import dataclass, field
+from datetime import date, timedelta
 from decimal import Decimal
+
+import structlog
 
 from agentvine.db.session import Database
 from agentvine.domains.usage import books
-from agentvine.domains.usage.books import Settled
+from agentvine.domains.usage.batch_sql import STATEMENTS
+from agentvine.domains.usage.batches import Batch, NotPlain, Reserve, Settle
 from agentvine.domains.usage.calls import Call, Outcome
 from agentvine.domains.usage.errors import BudgetExceeded
 from agentvine.kit.actor import SystemActor
 
 _ACTOR = SystemActor("gateway")
 _TRIES = 5
+_MOST_AT_ONCE = 64
+_MOST_RUNS = 10_000
+
+log = structlog.get_logger(__name__)
+
+Ask = Reserve | Settle
 
 
 @dataclass(slots=True)
 class Ledger:
-    """Reserves, settles and releases calls, for one process."""
+    """Reserves, settles and releases calls, for one process.
+
+    While one batch is being written, the next one gathers. What is not plain in a batch, and all of
+    it where anything goes wrong, goes the long way, step by step.
+    """
 
     database: Database
     owner: str
     """The process, for who looks at what a dead one has left."""
     lifetime: timedelta = timedelta(minutes=15)
     """After so long without a settlement a call counts as spent; a late one corrects that."""
+    takes_shortcuts: bool = True
+    _waiting: list[tuple[Ask, "asyncio.Future[None]"]] = field(
+        default_factory=list[tuple[Ask, "asyncio.Future[None]"]]
+    )
+    _counted_runs: set[tuple[uuid.UUID | None, date]] = field(
+        default_factory=set[tuple["uuid.UUID | None", date]]
+    )
+    _writing: "asyncio.Task[None] | None" = None
 
     async def reserve(self, call: Call, most_usd: Decimal, least_usd: Decimal) -> Decimal:
         """Set aside what a call may cost; returns how much, which is less where less is left.
@@ -36,24 +59,11 @@ class Ledger:
         Raises:
             BudgetExceeded: A budget that blocks has no room even for the least.
         """
-        amount = most_usd
-        for _ in range(_TRIES):
-            try:
-                async with self.database.transaction(_ACTOR) as tx:
-                    await books.reserve(tx, call, amount, lifetime=self.lifetime, owner=self.owner)
-            except BudgetExceeded as error:
-                room = _room(error)
-                if room < least_usd or room >= amount:
-                    raise
-                amount = room
-            else:
-                return amount
-        return await self._reserve_least(call, least_usd)
-
-    async def _reserve_least(self, call: Call, amount: Decimal) -> Decimal:
-        async with self.database.transaction(_ACTOR) as tx:
-            await books.reserve(tx, call, amount, lifetime=self.lifetime, owner=self.owner)
-        return amount
+        ask = Reserve(call, most_usd, least_usd)
+        await self._together(ask)
+        if ask.granted_usd is not None:
+            return ask.granted_usd
+        return await self._reserve_alone(call, most_usd, least_usd)
 
     async def shrink(self, request_id: str, amount_usd: Decimal) -> None:
         """Give back what a call under way is now known not to need.
@@ -73,10 +83,86 @@ class Ledger:
         async with self.database.transaction(_ACTOR) as tx:
             await books.release(tx, request_id)
 
-    async def settle(self, call: Call, outcome: Outcome) -> Settled:
+    async def settle(self, call: Call, outcome: Outcome) -> None:
         """Count a call: what it cost is spent, and the rest of what was reserved is free."""
-        async with self.database.transaction(_ACTOR) as tx:
-            return await books.settle(tx, call, outcome)
+        run = (call.payer.execution_id, call.usage_date)
+        ask = Settle(call, outcome)
+        # A run's first call of a day counts the run, too.
+        if run[0] is None or run in self._counted_runs:
+            await self._together(ask)
+        if not ask.is_done:
+            async with self.database.transaction(_ACTOR) as tx:
+                await books.settle(tx, call, outcome)
+            if len(self._counted_runs) >= _MOST_RUNS:
+                self._counted_runs.clear()
+            self._counted_runs.add(run)
+
+    async def _reserve_alone(self, call: Call, most: Decimal, least: Decimal) -> Decimal:
+        amount = most
+        for turn in range(_TRIES):
+            try:
+                async with self.database.transaction(_ACTOR) as tx:
+                    await books.reserve(tx, call, amount, lifetime=self.lifetime, owner=self.owner)
+            except BudgetExceeded as error:
+                # The last try is for the least: others may have taken the room again and again.
+                room = least if turn == _TRIES - 2 else _room(error)
+                if not least <= room < amount:
+                    raise
+                amount = room
+            else:
+                return amount
+        raise AssertionError("the last try returns or raises")
+
+    async def _together(self, ask: Ask) -> None:
+        if not self.takes_shortcuts:
+            return
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.append((ask, done))
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write())
+        await done
+
+    async def _write(self) -> None:
+        try:
+            while self._waiting:
+                day = self._waiting[0][0].call.usage_date
+                same = [each for each in self._waiting if each[0].call.usage_date == day]
+                chosen = same[:_MOST_AT_ONCE]
+                self._waiting = [each for each in self._waiting if each not in chosen]
+                await self._write_batch([ask for ask, _ in chosen])
+                for _, done in chosen:
+                    if not done.done():
+                        done.set_result(None)
+        finally:
+            self._writing = None
+            for _, done in self._waiting:
+                done.cancel()
+            self._waiting = []
+
+    async def _write_batch(self, asked: list[Ask]) -> None:
+        batch = Batch(
+            day=asked[0].call.usage_date,
+            now=self.database.clock.now(),
+            lifetime=self.lifetime,
+            owner=self.owner,
+            reserves=[ask for ask in asked if isinstance(ask, Reserve)],
+            settles=[ask for ask in asked if isinstance(ask, Settle)],
+        )
+        try:
+            await self.database.run_block(batch.steps(), STATEMENTS)
+        except NotPlain:
+            _undo(asked)
+        except Exception:  # lint: allow AV007 (each of its steps goes the long way, and tells)
+            log.exception("usage.batch_undone", steps=len(asked))
+            _undo(asked)
+
+
+def _undo(asked: list[Ask]) -> None:
+    for ask in asked:
+        if isinstance(ask, Reserve):
+            ask.granted_usd = None
+        else:
+            ask.is_done = False
 
 
 def _room(error: BudgetExceeded) -> Decimal:
