@@ -22,7 +22,13 @@ from agentvine.kit.clock import SystemClock
 from agentvine.reactions.routing import build_reactions
 from tests.support.api import Api, running_api
 
-__all__ = ["pytest_generate_tests", "shared_api", "shared_database", "shared_settings"]
+__all__ = [
+    "crew_database",
+    "pytest_generate_tests",
+    "shared_api",
+    "shared_database",
+    "shared_settings",
+]
 
 _numbers = itertools.count(1)
 
@@ -82,3 +88,15 @@ async def shared_api(
     with own_database(shared_kind, folder, request) as settings:
         async with running_api(settings, folder / "data") as running:
             yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def crew_database(
+    postgres_template: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> AsyncIterator[Database]:
+    """The database that has statements which change several tables; with reactions."""
+    with own_database("postgres", tmp_path_factory.mktemp("quick"), request) as settings:
+        reactions = build_reactions(QueueSettings())
+        database = await Database.open(settings, SystemClock(), reactions=reactions)
+        yield database
+        await database.close()

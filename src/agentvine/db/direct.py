@@ -9,6 +9,9 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from sqlalchemy import ClauseElement
+from sqlalchemy.dialects.postgresql import asyncpg
+
 from agentvine.config.settings import DatabaseSettings
 from agentvine.db import postgres
 from agentvine.db.blocks import Sql, Steps
@@ -23,6 +26,11 @@ Row = Mapping[str, Any]
 # Planning one of these statements takes longer than running it, and no value makes another plan
 # the better one. What is planned while a table is empty must still do when it has filled.
 _PLANS = {"plan_cache_mode": "force_generic_plan", "jit": "off", "enable_seqscan": "off"}
+
+
+def driver_sql(query: ClauseElement) -> str:
+    """A query as the driver takes it; its parameters are numbered as they come in it."""
+    return str(query.compile(dialect=asyncpg.dialect()))
 
 
 class StatementRefused(Exception):

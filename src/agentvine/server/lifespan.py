@@ -12,6 +12,7 @@ from agentvine.db.session import Database
 from agentvine.domains.conversations.questions import CHANNEL as QUESTIONS
 from agentvine.domains.executions.importing import BundleImporter
 from agentvine.domains.executions.jobs import ImportChore
+from agentvine.domains.executions.log_writing import LogWriter
 from agentvine.domains.executions.service import BUNDLES
 from agentvine.domains.gateway.doors import ModelDoors
 from agentvine.domains.gateway.environment import adopt_environment
@@ -126,8 +127,7 @@ async def _serving(
             *_question_chores(settings, database, adviser),
             *_usage_chores(settings, database),
             Chore("keys", KeyWatch(gateway).look, every_seconds=BELIEVED_SECONDS),
-            Chore("uses", uses.write, every_seconds=_USES_SECONDS),
-            Chore("forget", TidyingChore(database).run, every_seconds=_TIDYING_SECONDS),
+            *_tidying_chores(database, uses),
         ),
     )
     http = HttpState(
@@ -144,6 +144,7 @@ async def _serving(
             Beats: Beats(database, settings.queue, BEAT, uses),
             Listener: Listener(database),
             AnswerRoom: AnswerRoom(database, poll),
+            LogWriter: LogWriter(database),
             Supervisor: supervisor,
             LastUses: uses,
             Readiness: Readiness(database),
@@ -174,6 +175,13 @@ def _queue_chores(settings: Settings, database: Database, queue: QueueChores) ->
         Chore("lines", limits.straighten, every_seconds=10 * poll, channel=LINES),
         Chore("limits", limits.reconcile, every_seconds=_RECONCILE_SECONDS),
         Chore("offline", queue.mark_offline, every_seconds=settings.queue.heartbeat_seconds),
+    )
+
+
+def _tidying_chores(database: Database, uses: LastUses) -> tuple[Chore, ...]:
+    return (
+        Chore("uses", uses.write, every_seconds=_USES_SECONDS),
+        Chore("forget", TidyingChore(database).run, every_seconds=_TIDYING_SECONDS),
     )
 
 

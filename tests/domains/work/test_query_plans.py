@@ -19,7 +19,7 @@ from sqlalchemy import Row, event, insert, text
 from agentvine.config.settings import QueueSettings
 from agentvine.db.base import table_of
 from agentvine.db.session import Database, Transaction
-from agentvine.domains.executions import log_search, log_store
+from agentvine.domains.executions import log_search, log_store, log_writing
 from agentvine.domains.executions.models import Execution, ExecutionLog
 from agentvine.domains.tasks.enums import TaskStatus
 from agentvine.domains.work import claiming, lines, settling, store
@@ -233,6 +233,17 @@ async def append(busy: Busy, tx: Transaction) -> object:
     return await log_store.append_lines(tx, busy.worker.actor, order.execution_id, batch)
 
 
+async def append_at_once(busy: Busy, tx: Transaction) -> object:
+    if not tx.dialect.supports_direct:
+        return await append(busy, tx)
+    order = busy.held[0]
+    batch = log_batch(order, "a", "b", first_seq=MANY_LINES + 1)
+    values = log_writing.values_of(
+        busy.worker.actor, order.execution_id, batch, batch.lines, after=""
+    )
+    return await send(tx, log_writing.APPEND, values, count=1)
+
+
 async def tail(busy: Busy, tx: Transaction) -> object:
     last = MANY_LINES - 20
     return await log_store.read_lines(tx, busy.held[0].execution_id, after=last, limit=500)
@@ -300,6 +311,7 @@ async def send(
         failure,
         release,
         append,
+        append_at_once,
         tail,
         tail_of_one_stream,
         search_of_a_log,

@@ -29,6 +29,7 @@ from agentvine.domains.executions.errors import (
 )
 from agentvine.domains.executions.importing import BundleImporter, check_bundle
 from agentvine.domains.executions.log_search import LogMatch, LogSearch
+from agentvine.domains.executions.log_writing import LogWriter
 from agentvine.domains.executions.models import Execution, ExecutionLog
 from agentvine.domains.work.errors import LeaseLost
 from agentvine.http.deps import Paging, Read, State, Tx, Worker, require
@@ -250,10 +251,10 @@ def _lines_sent(execution: Execution) -> dict[str, int]:
     responses=responses(LeaseLost, LogGap),
 )
 async def append_logs(
-    execution_id: uuid.UUID, body: LogBatchIn, actor: Worker, tx: Tx
+    execution_id: uuid.UUID, body: LogBatchIn, actor: Worker, state: State
 ) -> LogBatchOut:
     """Store lines; a batch sent twice is stored once."""
-    high = await log_store.append_lines(tx, actor, execution_id, body)
+    high = await state.effect(LogWriter).append(actor, execution_id, body)
     return LogBatchOut(stream=body.stream, high_seq=high)
 
 

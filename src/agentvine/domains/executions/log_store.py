@@ -3,8 +3,9 @@
 import uuid
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import bindparam, func, insert, literal_column, select
 
+from agentvine.db.base import table_of
 from agentvine.db.planning import by_no_index
 from agentvine.db.session import ReadSession, Transaction
 from agentvine.domains.executions.errors import LogGap
@@ -17,6 +18,17 @@ from agentvine.kit.redaction import clean_value, mask_lines
 from agentvine.protocol.executions import LogBatchIn
 
 CHANNEL = "logs"
+NEWEST = (
+    select(ExecutionLog.seq, ExecutionLog.message)
+    .where(
+        ExecutionLog.execution_id == bindparam("execution_id"),
+        ExecutionLog.stream == bindparam("stream"),
+        ExecutionLog.seq.is_not(None),
+    )
+    .order_by(ExecutionLog.seq.desc())
+    .limit(literal_column("1"))
+)
+"""Number and text of the newest line of a stream."""
 
 
 async def append_lines(
@@ -48,12 +60,12 @@ async def append_lines(
                 "seq": seq,
                 "level": line.level,
                 "message": message,
-                "metadata_": clean_value(line.metadata),
+                "metadata": clean_value(line.metadata),
                 "logged_at": line.logged_at,
             }
             for seq, (line, message) in enumerate(zip(fresh, messages, strict=True), high + 1)
         ]
-        await tx.execute(insert(ExecutionLog), rows)
+        await tx.execute(insert(table_of(ExecutionLog)), rows)
         tx.hint(CHANNEL, str(execution_id))
     return max(high, batch.first_seq + len(batch.lines) - 1)
 
@@ -93,17 +105,8 @@ async def has_all_lines(
 
 async def _newest(read: ReadSession, execution_id: uuid.UUID, stream: str) -> tuple[int, str]:
     """Number and text of the newest line of a stream; 0 when it has none."""
-    query = (
-        select(ExecutionLog.seq, ExecutionLog.message)
-        .where(
-            ExecutionLog.execution_id == execution_id,
-            ExecutionLog.stream == stream,
-            ExecutionLog.seq.is_not(None),
-        )
-        .order_by(ExecutionLog.seq.desc())
-        .limit(1)
-    )
-    found = (await read.execute(query)).one_or_none()
+    values = {"execution_id": execution_id, "stream": stream}
+    found = (await read.execute(NEWEST, values)).one_or_none()
     return (found[0], found[1]) if found else (0, "")
 
 
