@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Cli
-from tests.support.cli import Done
+from tests.support.cli import Done, wait_until
 from tests.support.repositories import Repo
 
 NOBODY = "01a20c12-3edd-77f1-87b0-000000000000"
@@ -175,7 +175,8 @@ def test_what_an_attempt_leaves_to_look_at(cli: Cli, repository: Repo):
 
 
 def test_workers_can_be_looked_at(cli: Cli):
-    [worker, *_] = json_of(cli, "worker", "list")
+    # It looks for the programs of its runtimes before it registers.
+    [worker, *_] = wait_until(lambda: json_of(cli, "worker", "list"), "a worker", seconds=50)
 
     assert json_of(cli, "worker", "show", worker["name"])["id"] == worker["id"]
     said(cli("worker", "show", worker["id"]), worker["name"], "command")
