@@ -1,6 +1,7 @@
 """Each runtime with its real CLI: works, asks, obeys, stops, goes on, and leaves nothing behind."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -91,7 +92,7 @@ async def drive(
 
         def make(name: str, script: str) -> Drive:
             folders = dict.fromkeys(map(str, installed(*CLIS_OF[name])))
-            monkeypatch.setenv("PATH", ":".join([*folders, "/usr/local/bin:/usr/bin:/bin"]))
+            monkeypatch.setenv("PATH", os.pathsep.join(folders), prepend=os.pathsep)
             # Codex makes no links to its helpers, and so has no sandbox, in a home below this.
             (tmp_path / "tmp").mkdir(exist_ok=True)
             monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))

@@ -2,13 +2,12 @@
 
 import asyncio
 import json
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from agentvine.kit.ids import new_id
@@ -21,6 +20,7 @@ from agentvine.protocol.queue import OrderPayload
 from agentvine.runtimes.asking import RunAnswer, RunQuestion
 from agentvine.runtimes.base import ModelAccess, RunContext, RunOutcome
 from agentvine.runtimes.registry import builtin_runtimes
+from tests.clis.driving import left_over
 
 CLIS = {"claude-code": "claude-opus-5-5", "qwen": "scripted"}
 USAGE = "usage: {input: 1111, output: 22, cache_read: 333, cache_write: 44, reasoning: 5}\n"
@@ -133,18 +133,8 @@ class Stage:
             models=ModelAccess(base_url=self.url, key="av_llm_test", default_model=CLIS[self.name]),
         )
         outcome = await builtin_runtimes().get(self.name).run(context)
-        assert left_of(self.run_id) == []
+        assert left_over(self.run_id) == []
         return outcome
-
-
-def left_of(run_id: str) -> list[str]:
-    """What still runs of a run, by its marker."""
-    found: list[str] = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            if process.environ().get("AGENTVINE_RUN_ID") == run_id:
-                found.append(" ".join(process.cmdline())[:200])
-    return found
 
 
 @pytest.fixture(params=CLIS)
@@ -154,8 +144,8 @@ async def stage(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Stage]:
-    folders = ":".join(map(str, installed(request.param)))
-    monkeypatch.setenv("PATH", f"{folders}:/usr/local/bin:/usr/bin:/bin")
+    folders = os.pathsep.join(map(str, installed(request.param)))
+    monkeypatch.setenv("PATH", folders, prepend=os.pathsep)
     # A proxy of the user's must not come between an agent and the gateway.
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     async with serving(parse_script(JOB)) as (upstream, url, _):

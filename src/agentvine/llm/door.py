@@ -216,7 +216,7 @@ class ModelDoor:
         log.info("model.tried_again", model=question.model, problem=error.message[:200])
         if is_last_place:
             # Spreads callers that failed together; protects nothing.
-            pause = limits.pause_seconds * 2**number * random.uniform(0.8, 1.2)  # noqa: S311
+            pause = limits.pause_seconds * 2**number * random.uniform(0.8, 1.2)  # noqa: S311 - spreads
             await asyncio.sleep(max(wait, pause))
 
     @asynccontextmanager

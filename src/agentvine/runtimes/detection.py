@@ -24,7 +24,7 @@ class AgentProgramMissing(Invalid):
 async def detect_program(name: str, pin: Pin, login: LoginState) -> RuntimeInfo:
     """Whether a program is here, and at which version; all that these runtimes can do."""
     found = find_program(pin)
-    version, problem = None, f"{pin.program} is not installed: {pin.install}"
+    version, problem = None, not_installed(pin)
     if found is not None:
         version, problem = await _version_of(found, pin)
     return RuntimeInfo(
@@ -56,8 +56,13 @@ def require_program(pin: Pin) -> Path:
     """
     found = find_program(pin)
     if found is None:
-        raise AgentProgramMissing(f"{pin.program} is not installed: {pin.install}")
+        raise AgentProgramMissing(not_installed(pin))
     return found
+
+
+def not_installed(pin: Pin) -> str:
+    """What to tell where the program is missing."""
+    return f"{pin.program} is not installed: {pin.install}"
 
 
 def places_of(program: Path) -> tuple[Path, ...]:

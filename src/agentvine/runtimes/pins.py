@@ -22,3 +22,7 @@ class Pin:
 CLAUDE_CODE = Pin("claude", "@anthropic-ai/claude-code", "2.1.330")
 QWEN = Pin("qwen", "@qwen-code/qwen-code", "0.24.4")
 CODEX = Pin("codex", "@openai/codex", "0.169.0")
+OPENCODE = Pin("opencode", "opencode-ai", "1.18.33")
+GEMINI = Pin("gemini", "@google/gemini-cli", "0.61.0")
+CLAUDE_AGENT_ACP = Pin("claude-agent-acp", "@agentclientprotocol/claude-agent-acp", "0.101.0")
+CODEX_ACP = Pin("codex-acp", "@agentclientprotocol/codex-acp", "2.6.0")

@@ -7,6 +7,7 @@ here, once for all runtimes.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from agentvine.kit.process import (
     ExitReason,
@@ -22,10 +23,10 @@ from agentvine.kit.process import (
 )
 from agentvine.protocol.enums import FailureClass, LogLevel
 from agentvine.protocol.runs import UNWATCHED, RunLimits, RunWatch
-from agentvine.runtimes.base import RunContext, RunFailure, RunOutcome
+from agentvine.runtimes.base import ModelAccess, RunContext, RunFailure, RunOutcome
 
 _MIB = 2**20
-_LOOPBACK = "127.0.0.1,localhost,::1"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _IS_SIGNAL, _LAST = 129, 128 + 65
 _WATCHDOGS = {
     Watchdog.START_UP: FailureClass.START_UP_TIMEOUT,
@@ -101,10 +102,9 @@ class RunningProgram:
         return with_inner_signal(ended)
 
     def _environment(self) -> dict[str, str]:
-        # A proxy that a program learns of from elsewhere must not get what goes to this machine;
-        # but in a sandbox the proxy is the only way there is.
-        beside = {"NO_PROXY": _LOOPBACK, "no_proxy": _LOOPBACK}
-        own = {} if self.context.sandbox is not None else beside
+        # A proxy that a program learns of from elsewhere must not get what goes to this machine or
+        # to the gateway; but in a sandbox the proxy is the only way there is.
+        own = {} if self.context.sandbox is not None else _past_proxies(self.context.models)
         return self.context.environment({**own, **self.program.extra_environment})
 
     async def _run(
@@ -119,6 +119,12 @@ class RunningProgram:
             journal=context.journal,
             stdin=stdin,
         )
+
+
+def _past_proxies(models: ModelAccess | None) -> dict[str, str]:
+    gateway = urlsplit(models.base_url).hostname if models is not None else None
+    names = ",".join(dict.fromkeys([*_LOOPBACK, *([gateway] if gateway else [])]))
+    return {"NO_PROXY": names, "no_proxy": names}
 
 
 def prepare_program(context: RunContext, program: Program) -> RunningProgram:

@@ -1,5 +1,6 @@
 """Introducing the worker to the server, and what it can do."""
 
+import asyncio
 import os
 import socket
 import uuid
@@ -37,7 +38,9 @@ async def usable_runtimes(config: WorkerConfig, registry: RuntimeRegistry) -> li
         RuntimeNotUsable: One that was asked for does not work here, or none does.
         RuntimeUnknown: One that was asked for does not exist.
     """
-    found = [await registry.get(name).detect() for name in config.runtimes or registry.names]
+    wanted = [registry.get(name) for name in config.runtimes or registry.names]
+    # Some programs take seconds to tell their version.
+    found = await asyncio.gather(*(runtime.detect() for runtime in wanted))
     problems = [f"{info.name}: {info.problem}" for info in found if not info.is_available]
     if problems and (config.runtimes or len(problems) == len(found)):
         raise RuntimeNotUsable("Not usable on this machine: " + "; ".join(problems))

@@ -17,7 +17,7 @@ from agentvine.protocol.controls import SteeringMessage
 from agentvine.protocol.enums import FailureClass
 from agentvine.protocol.questions import AnswerDecision, QuestionKind
 from agentvine.runtimes.asking import AnswerDeferred, RunAnswer, RunQuestion
-from agentvine.runtimes.base import RunContext, RunOutcome, Runtime
+from agentvine.runtimes.base import ModelAccess, RunContext, RunOutcome, Runtime
 from agentvine.runtimes.steering import Mailbox
 from tests.runtimes.conformance import subjects
 from tests.runtimes.conformance.subjects import SUBJECTS, Subject
@@ -279,6 +279,15 @@ async def test_it_sees_no_variable_of_the_worker_s_but_the_allowed(
     assert "127.0.0.1" in seen["NO_PROXY"]
     assert "127.0.0.1" in seen["no_proxy"]
     assert os.environ["HTTPS_PROXY"], "of the test itself"
+
+
+@those_that_play(subjects.LOOKS_AROUND)
+async def test_what_goes_to_the_gateway_goes_past_every_proxy(stage: Stage):
+    gateway = ModelAccess(base_url="http://gateway.test:8080/gateway", key="av_llm_test")
+    await stage.play(subjects.LOOKS_AROUND, models=gateway)
+    seen = stage.file("environment.txt").splitlines()
+    assert "NO_PROXY=127.0.0.1,localhost,::1,gateway.test" in seen
+    assert "no_proxy=127.0.0.1,localhost,::1,gateway.test" in seen
 
 
 def session_of(stage: Stage, session_id: str) -> dict[str, Any]:

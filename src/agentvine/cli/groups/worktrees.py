@@ -7,6 +7,15 @@ from agentvine.cli.options import Span, dry_run_option
 
 _ACTIONS = "agentvine.cli.actions.worktrees"
 
+_older_than = click.option(
+    "--older-than",
+    type=Span(),
+    default="14d",
+    show_default=True,
+    metavar="TIME",
+    help="Unused for.",
+)
+
 
 @click.group()
 def worktree() -> None:
@@ -20,14 +29,7 @@ def list_trees() -> None:
 
 
 @worktree.command("prune")
-@click.option(
-    "--older-than",
-    type=Span(),
-    default="14d",
-    show_default=True,
-    metavar="TIME",
-    help="Unused for.",
-)
+@_older_than
 @click.option("--awaited", is_flag=True, help="Also those whose worker would report them.")
 @dry_run_option
 @runs(f"{_ACTIONS}:prune_trees")
@@ -60,14 +62,7 @@ def list_cache() -> None:
 
 
 @cache.command("prune")
-@click.option(
-    "--older-than",
-    type=Span(),
-    default="14d",
-    show_default=True,
-    metavar="TIME",
-    help="Unused for.",
-)
+@_older_than
 @click.option("--repository", metavar="ID", type=click.UUID, help="Only what belongs to it.")
 @dry_run_option
 @runs(f"{_ACTIONS}:prune_cache")

@@ -125,7 +125,7 @@ async def list_upstreams(
     named = [row for row in serving if row[0].models]
     ranked = sorted(named or serving, key=lambda row: _rank(row[0]))
     # Spreads calls over keys, protects nothing.
-    start = random.randrange(1 << 16) if turn is None else turn  # noqa: S311
+    start = random.randrange(1 << 16) if turn is None else turn  # noqa: S311 - hides nothing
     prices = await read_prices(session, real)
     return _ordered([_upstream(*row, real, prices) for row in ranked], start, now)
 

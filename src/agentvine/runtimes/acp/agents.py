@@ -11,10 +11,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from agentvine.kit.errors import Invalid
 from agentvine.runtimes.base import ModelAccess, RunContext
+from agentvine.runtimes.pins import (
+    CLAUDE_AGENT_ACP,
+    CODEX_ACP,
+    GEMINI,
+    OPENCODE,
+    QWEN,
+    Pin,
+)
+from agentvine.runtimes.stream_json.qwen import QWEN_SETTINGS
 
 
 class ModelNotNamed(Invalid):
@@ -40,13 +48,7 @@ class AcpAgent:
     """One agent."""
 
     name: str
-    program: str
-    title: str
-    version: str
-    """The one that we have tried."""
-    install: str
-    login: str
-    """What to do for its own login."""
+    pin: Pin
     start: Callable[[RunContext, str | None], Start]
     """Given the context and the model's name, if there is one."""
     mode: str | None = None
@@ -189,12 +191,7 @@ def _qwen(context: RunContext, model: str | None) -> Start:
         "OPENAI_API_KEY": access.key,
         "OPENAI_BASE_URL": f"{access.base_url}/openai/v1",
     }
-    settings: dict[str, Any] = {
-        "general": {"enableAutoUpdate": False, "disableAutoUpdate": True},
-        "privacy": {"usageStatisticsEnabled": False},
-        "telemetry": {"enabled": False},
-    }
-    files = {".qwen/settings.json": json.dumps(settings)}
+    files = {".qwen/settings.json": json.dumps(QWEN_SETTINGS)}
     argv += ["--auth-type", "openai"]
     return Start(argv=tuple(argv), environment=environment, files=files)
 
@@ -204,66 +201,37 @@ AGENTS = {
     for agent in (
         AcpAgent(
             name="opencode",
-            program="opencode",
-            title="opencode",
-            version="1.18.33",
-            install="npm install -g opencode-ai@1.18.33",
-            login="run `opencode auth login`",
+            pin=OPENCODE,
             start=_opencode,
             # Of a prompt's calls it tells the last one alone.
             tells_usage=False,
         ),
         AcpAgent(
             name="gemini",
-            program="gemini",
-            title="Gemini CLI",
-            version="0.61.0",
-            install="npm install -g @google/gemini-cli@0.61.0",
-            login="run `gemini` once, and choose how to sign in",
+            pin=GEMINI,
             start=_gemini,
             mode="default",
         ),
         AcpAgent(
             name="claude-agent-acp",
-            program="claude-agent-acp",
-            title="Claude Code by way of ACP",
-            version="0.101.0",
-            install="npm install -g @agentclientprotocol/claude-agent-acp@0.101.0",
-            login="run `claude` once, and sign in",
+            pin=CLAUDE_AGENT_ACP,
             start=_claude,
             mode="default",
         ),
         AcpAgent(
             name="codex-acp",
-            program="codex-acp",
-            title="Codex by way of ACP",
-            version="2.6.0",
-            install="npm install -g @agentclientprotocol/codex-acp@2.6.0",
-            login="run `codex login`",
+            pin=CODEX_ACP,
             start=_codex,
             shows_errors_as_text=True,
         ),
         AcpAgent(
             name="qwen-acp",
-            program="qwen",
-            title="Qwen Code by way of ACP",
-            version="0.24.4",
-            install="npm install -g @qwen-code/qwen-code@0.24.4",
-            login="run `qwen` once, and choose how to sign in",
+            pin=QWEN,
             start=_qwen,
             mode="default",
         ),
     )
 }
-
-
-def for_loopback(access: ModelAccess | None) -> dict[str, str]:
-    """Variables that keep a proxy from between the agent and the gateway."""
-    hosts = ["127.0.0.1", "localhost", "::1"]
-    if access is not None and (host := urlsplit(access.base_url).hostname):
-        hosts.append(host)
-    names = ",".join(dict.fromkeys(hosts))
-    return {"NO_PROXY": names, "no_proxy": names}
 
 
 def _found(variable: str, program: str, context: RunContext) -> dict[str, str]:

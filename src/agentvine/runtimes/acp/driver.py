@@ -12,10 +12,11 @@ from pathlib import Path
 from agentvine.config.settings import environment_for_child
 from agentvine.kit.errors import AppError, Invalid
 from agentvine.kit.process import capture
-from agentvine.runtimes.acp.agents import AGENTS, AcpAgent, Start, for_loopback
+from agentvine.runtimes.acp.agents import AGENTS, AcpAgent, Start
 from agentvine.runtimes.acp.program import AcpProgram, SessionPlan
 from agentvine.runtimes.agent import AGENT_WATCH, run_agent
 from agentvine.runtimes.base import LoginState, RunContext, RunOutcome, RuntimeInfo
+from agentvine.runtimes.detection import find_program, not_installed, require_program
 from agentvine.runtimes.resuming import brief_of, prompt_of, run_or_begin_anew
 from agentvine.runtimes.runner import Program
 
@@ -26,12 +27,6 @@ class AgentCommandMissing(Invalid):
     """A task for the runtime ``acp`` needs the command that starts the agent."""
 
     code = "agent_command_missing"
-
-
-class AgentNotInstalled(Invalid):
-    """The agent's program is not on this machine."""
-
-    code = "agent_not_installed"
 
 
 class AcpRuntime:
@@ -47,12 +42,12 @@ class AcpRuntime:
 
     async def detect(self) -> RuntimeInfo:
         """Look for its program, and ask it for its version."""
-        agent = self._agent
-        found = shutil.which(agent.program, path=environment_for_child().get("PATH"))
+        pin = self._agent.pin
+        found = find_program(pin)
         return RuntimeInfo(
             name=self.name,
             is_available=found is not None,
-            problem=None if found else _not_installed(agent),
+            problem=None if found else not_installed(pin),
             version=await version_of(found) if found else None,
             takes_messages=True,
             # Whether it is logged in, it does not tell without a question to its provider.
@@ -60,22 +55,21 @@ class AcpRuntime:
             uses_models=True,
             asks=True,
             resumes=True,
-            pinned_version=agent.version,
-            install=agent.install,
+            pinned_version=pin.version,
+            install=pin.install,
         )
 
     async def run(self, context: RunContext) -> RunOutcome:
         """Do the task, going on with an earlier session where there is one.
 
         Raises:
-            AgentNotInstalled: Its program is not on PATH.
+            AgentProgramMissing: Its program is not on PATH.
             ModelNotNamed: It has to be told a model.
         """
         agent, brief = self._agent, brief_of(context)
         model = brief.model or (context.models.default_model if context.models else None)
         start = agent.start(context, model)
-        if shutil.which(start.argv[0], path=context.environment().get("PATH")) is None:
-            raise AgentNotInstalled(_not_installed(agent), program=start.argv[0])
+        require_program(agent.pin)
         await asyncio.to_thread(_write_files, context.home, start)
         return await _run(context, start, agent, model)
 
@@ -121,13 +115,13 @@ def acp_runtimes() -> list[AcpRuntime | AnyAcpRuntime]:
     return [*(AcpRuntime(agent) for agent in AGENTS.values()), AnyAcpRuntime()]
 
 
-async def version_of(program: str) -> str | None:
+async def version_of(program: Path) -> str | None:
     """The version of a program: as its package says, else as it says itself."""
-    if (told := await asyncio.to_thread(_packaged_version, Path(program))) is not None:
+    if (told := await asyncio.to_thread(_packaged_version, program)) is not None:
         return told
     try:
         said = await capture(
-            [program, "--version"],
+            [str(program), "--version"],
             cwd=Path("/"),
             environment=environment_for_child(),
             timeout_seconds=_VERSION_SECONDS,
@@ -159,7 +153,7 @@ async def _run(
     program = Program(
         argv=start.argv,
         timeout_seconds=context.timeout_seconds,
-        extra_environment={**for_loopback(context.models), **start.environment},
+        extra_environment=start.environment,
         watch=AGENT_WATCH,
         needs=places_of(start.argv[0], context),
         has_input=True,
@@ -207,7 +201,3 @@ def _write_files(home: Path | None, start: Start) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         path.chmod(0o600)
-
-
-def _not_installed(agent: AcpAgent) -> str:
-    return f"{agent.title} is not installed: `{agent.install}` installs the version that was tried."

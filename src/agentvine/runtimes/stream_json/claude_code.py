@@ -3,19 +3,18 @@
 import asyncio
 import json
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from agentvine.config.settings import environment_for_child
-from agentvine.kit.process import ExitReason
-from agentvine.protocol.enums import FailureClass, PermissionLevel
-from agentvine.runtimes.agent import AGENT_WATCH, run_agent
-from agentvine.runtimes.base import LoginState, RunContext, RunFailure, RunOutcome, RuntimeInfo
+from agentvine.protocol.enums import PermissionLevel
+from agentvine.runtimes.agent import AGENT_WATCH
+from agentvine.runtimes.base import LoginState, RunContext, RunOutcome, RuntimeInfo
 from agentvine.runtimes.detection import detect_program, places_of, require_program
 from agentvine.runtimes.pins import CLAUDE_CODE
-from agentvine.runtimes.resuming import brief_of, prompt_of, run_or_begin_anew
+from agentvine.runtimes.resuming import brief_of
 from agentvine.runtimes.runner import Program
-from agentvine.runtimes.stream_json.moving import bring_session
-from agentvine.runtimes.stream_json.program import StreamJsonProgram
+from agentvine.runtimes.stream_json.running import no_way_to_a_model, run_stream
 
 _LOGIN_VARIABLES = ("CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_API_KEY")
 _CREDENTIALS = ".credentials.json"
@@ -62,31 +61,9 @@ class ClaudeCodeRuntime:
         home = context.home or Path(context.environment().get("HOME", "/"))
         config = home / "claude" if context.home else home / ".claude"
         await asyncio.to_thread(_prepare, config, context)
-
-        async def run(session_id: str | None) -> RunOutcome:
-            if session_id is not None:
-                await asyncio.to_thread(
-                    bring_session, config / "projects", context.worktree, session_id
-                )
-            plan = _plan(context, program, config, session_id)
-            prompt = prompt_of(context, is_resumed=session_id is not None)
-            return await run_agent(
-                context, StreamJsonProgram(plan, prompt, resumes=session_id is not None)
-            )
-
-        return await run_or_begin_anew(context, run)
-
-
-def no_way_to_a_model(message: str) -> RunOutcome:
-    """How a run ends for which there is neither a provider nor a login."""
-    return RunOutcome(
-        reason=ExitReason.EXITED,
-        exit_code=None,
-        duration_seconds=0.0,
-        message=message,
-        failure=RunFailure(FailureClass.AUTH_FAILED, message),
-        told_result=False,
-    )
+        return await run_stream(
+            context, partial(_plan, context, program, config), config / "projects"
+        )
 
 
 def _plan(context: RunContext, program: Path, config: Path, session_id: str | None) -> Program:

@@ -2,30 +2,30 @@
 
 import asyncio
 import json
+from functools import partial
 from pathlib import Path
 
 from agentvine.config.settings import environment_for_child
 from agentvine.protocol.enums import PermissionLevel
-from agentvine.runtimes.agent import AGENT_WATCH, run_agent
+from agentvine.runtimes.agent import AGENT_WATCH
 from agentvine.runtimes.base import LoginState, RunContext, RunOutcome, RuntimeInfo
 from agentvine.runtimes.detection import detect_program, places_of, require_program
 from agentvine.runtimes.pins import QWEN
-from agentvine.runtimes.resuming import brief_of, prompt_of, run_or_begin_anew
+from agentvine.runtimes.resuming import brief_of
 from agentvine.runtimes.runner import Program
-from agentvine.runtimes.stream_json.claude_code import no_way_to_a_model
-from agentvine.runtimes.stream_json.moving import bring_session
-from agentvine.runtimes.stream_json.program import StreamJsonProgram
+from agentvine.runtimes.stream_json.running import no_way_to_a_model, run_stream
 
 _MODES = {
     PermissionLevel.HUMAN_REQUIRED: "default",
     PermissionLevel.SUPERVISED: "auto-edit",
     PermissionLevel.AUTONOMOUS: "yolo",
 }
-_SETTINGS = {
+QWEN_SETTINGS = {
     "general": {"enableAutoUpdate": False, "disableAutoUpdate": True},
     "privacy": {"usageStatisticsEnabled": False},
     "telemetry": {"enabled": False},
 }
+"""Its settings file, whichever protocol it is driven by."""
 _NO_WAY = (
     "Qwen Code has no way to a model: set up a provider on the server (`agentvine provider`), or "
     "give the worker OPENAI_API_KEY, OPENAI_BASE_URL and OPENAI_MODEL."
@@ -57,22 +57,8 @@ class QwenRuntime:
         home = context.home or Path(context.environment().get("HOME", "/"))
         if context.home is not None:
             await asyncio.to_thread(_write_settings, home)
-
-        async def run(session_id: str | None) -> RunOutcome:
-            if session_id is not None:
-                projects, worktree = home / ".qwen" / "projects", context.worktree
-                await asyncio.to_thread(
-                    bring_session, projects, worktree, session_id, inner="chats"
-                )
-            plan = _plan(context, program, home, session_id)
-            prompt = prompt_of(context, is_resumed=session_id is not None)
-            resumes = session_id is not None
-            return await run_agent(
-                context,
-                StreamJsonProgram(plan, prompt, resumes=resumes, is_qwen=True),
-            )
-
-        return await run_or_begin_anew(context, run)
+        plan, projects = partial(_plan, context, program, home), home / ".qwen" / "projects"
+        return await run_stream(context, plan, projects, is_qwen=True)
 
 
 def _plan(context: RunContext, program: Path, home: Path, session_id: str | None) -> Program:
@@ -111,4 +97,4 @@ def _own_variables() -> dict[str, str]:
 def _write_settings(home: Path) -> None:
     folder = home / ".qwen"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    (folder / "settings.json").write_text(json.dumps(_SETTINGS))
+    (folder / "settings.json").write_text(json.dumps(QWEN_SETTINGS))
