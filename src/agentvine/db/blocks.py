@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from agentvine.config.settings import DatabaseSettings
 from agentvine.db.engine import sqlite_path, sqlite_pragmas
@@ -43,18 +43,6 @@ class Sql:
     postgres: str
     sqlite: str
     columns: str = ""
-
-
-class Blocks(Protocol):
-    """Runs them."""
-
-    async def run(self, steps: Steps, statements: Mapping[str, Sql]) -> None:
-        """Run a block; an error undoes it."""
-        ...
-
-    async def close(self) -> None:
-        """Close what is open; nothing runs any more."""
-        ...
 
 
 class SqliteBlocks:

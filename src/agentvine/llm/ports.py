@@ -1,7 +1,7 @@
 """What the door needs from who opens it: where models are, and who keeps the books."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import httpx2
@@ -103,18 +103,3 @@ class Unmetered:
 
     async def release(self, call: PlannedCall) -> None:
         """Nothing is set aside."""
-
-
-class OneEndpoint:
-    """Always the same place, for whatever model: the gateway, which knows where to go on."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        """Ask here."""
-        self._endpoint = endpoint
-
-    async def find(self, model: str) -> Sequence[Endpoint]:
-        """That one."""
-        return [replace(self._endpoint, model=model)]
-
-    async def note_limit(self, endpoint: Endpoint, seconds: float, reason: str) -> None:
-        """There is no other to take."""

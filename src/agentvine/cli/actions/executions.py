@@ -13,8 +13,7 @@ from agentvine.cli.finds import Finds
 from agentvine.cli.formats import fmt_bytes, fmt_count, fmt_duration, fmt_took
 from agentvine.cli.output import Column, printable
 from agentvine.cli.session import Session
-from agentvine.client import Client
-from agentvine.kit.errors import Invalid, NotFound
+from agentvine.kit.errors import Invalid
 from agentvine.protocol.attempts import AttemptOut, AttemptTests
 from agentvine.protocol.executions import DETAIL_STREAMS, ExecutionOut, LogLineOut, TimelineEventOut
 
@@ -247,21 +246,6 @@ async def _stored(
                 yield line
         if page.next_cursor is None:
             return
-
-
-async def failed_lines(client: Client, execution: uuid.UUID, count: int) -> list[LogLineOut]:
-    """The last lines that an attempt printed; none when the attempt is gone."""
-    last: deque[LogLineOut] = deque(maxlen=count)
-    after = 0
-    try:
-        while True:
-            page = await client.executions.logs(execution, after=after, limit=_LINES)
-            last.extend(page.items)
-            if page.next_cursor is None:
-                return list(last)
-            after = page.items[-1].id
-    except NotFound:
-        return []
 
 
 def _is_wanted(line: LogLineOut, stream: str | None) -> bool:
