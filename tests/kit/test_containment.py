@@ -1,6 +1,7 @@
 """Programs that do all they can to outlive their run, against each level of containment."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -24,8 +25,8 @@ from agentvine.kit.process import (
     probe_containment,
     run_process,
 )
-from agentvine.kit.process.kept import KEEPER
-from tests.support.processes import Output, python, run, shell, spec
+from agentvine.kit.process.kept import KEEPER, keeper_argv
+from tests.support.processes import ENVIRONMENT, Output, python, run, shell, spec
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -308,13 +309,19 @@ async def test_a_paused_run_stands_still_as_a_whole_and_goes_on(
         assert (await task).is_success
 
 
-async def test_a_paused_run_can_be_stopped(machine: Probe, tmp_path: Path):
-    for held in (machine.best, BY_GROUP):
+TRAP = "trap 'echo told; exit 3' TERM; echo ready; while :; do sleep 0.02; done"
+
+
+@pytest.mark.parametrize("level", [*HELD, ContainmentLevel.GROUP])
+async def test_a_paused_run_can_be_stopped(machine: Probe, level: ContainmentLevel, tmp_path: Path):
+    held = contained(machine, level)
+    for has_settled in (True, False, False, False):
         pause, output, stop = PauseSwitch(), Output(), asyncio.Event()
-        script = "trap 'echo told; exit 3' TERM; echo ready; while :; do sleep 0.02; done"
+        stands_still = asyncio.Event()
+        pause.on_settled = stands_still.set
         task = asyncio.create_task(
             run_process(
-                spec(shell(script), tmp_path, containment=held, grace_seconds=10),
+                spec(shell(TRAP), tmp_path, containment=held, grace_seconds=60),
                 output.take,
                 stop=stop,
                 pause=pause,
@@ -322,11 +329,75 @@ async def test_a_paused_run_can_be_stopped(machine: Probe, tmp_path: Path):
         )
         await output.wait_for()
         pause.pause()
-        await later(lambda: [0])
+        if has_settled:
+            async with asyncio.timeout(60):
+                await stands_still.wait()
         stop.set()
         ended = await task
         assert (ended.reason, ended.exit_code) == (ExitReason.CANCELLED, 3)
         assert output.stdout == b"ready\ntold\n"
+
+
+async def test_a_run_that_is_being_ended_is_not_stopped_any_more(machine: Probe, tmp_path: Path):
+    go = tmp_path / "go"
+    script = f"trap 'echo told; while ! [ -e {go} ]; do sleep 0.01; done; exit 3' TERM; echo ready"
+    for held in (machine.best, BY_GROUP):
+        go.unlink(missing_ok=True)
+        output, stop, pause = Output(), asyncio.Event(), PauseSwitch()
+        task = asyncio.create_task(
+            run_process(
+                spec(
+                    shell(f"{script}; while :; do sleep 0.02; done"),
+                    tmp_path,
+                    containment=held,
+                    grace_seconds=60,
+                ),
+                output.take,
+                stop=stop,
+                pause=pause,
+            )
+        )
+        await output.wait_for()
+        stop.set()
+        await output.wait_for(2)
+        pause.pause()
+        go.touch()
+        ended = await task
+        assert (ended.reason, ended.exit_code) == (ExitReason.CANCELLED, 3)
+        assert not pause.stands_still
+
+
+async def test_a_dismissed_keeper_still_tells_how_its_program_ended(tmp_path: Path):
+    # The program's end is seen in the process table, maybe before its keeper came to look.
+    status, status_end = os.pipe()
+    lifeline_end, lifeline = os.pipe()
+    go = tmp_path / "go"
+    argv = keeper_argv(
+        shell(f"while ! [ -e {go} ]; do sleep 0.01; done; exit 3"),
+        program="/bin/sh",
+        is_namespace=False,
+        group=None,
+        rlimits={},
+        pipes=(status_end, lifeline_end),
+    )
+    keeper = await asyncio.create_subprocess_exec(
+        *argv, pass_fds=(status_end, lifeline_end), env=ENVIRONMENT
+    )
+    os.close(status_end)
+    os.close(lifeline_end)
+    with os.fdopen(status) as told:
+        assert "started" in await asyncio.to_thread(told.readline)
+        (program,) = psutil.Process(keeper.pid).children()
+        keeper.send_signal(signal.SIGSTOP)
+        go.touch()
+        async with asyncio.timeout(60):
+            while program.status() != psutil.STATUS_ZOMBIE:  # noqa: ASYNC110 - another process's doing
+                await asyncio.sleep(0.01)
+        os.close(lifeline)
+        keeper.send_signal(signal.SIGCONT)
+        ended = json.loads(await asyncio.to_thread(told.readline))
+    assert os.waitstatus_to_exitcode(ended["ended"]) == 3
+    assert await keeper.wait() == 0
 
 
 async def later(look: Callable[[], list[int]]) -> list[int]:

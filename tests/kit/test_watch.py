@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -135,6 +136,7 @@ async def test_a_paused_program_is_not_ended_for_its_silence(tmp_path: Path):
     watch = Watch(WatchTimes(silence=2.5, total=3.0))
     pause, output = PauseSwitch(), Output()
     script = "echo event; while ! test -e go; do sleep 0.05; done; echo result"
+    started = monotonic()
     task = asyncio.create_task(
         run_process(spec(shell(script), tmp_path, watch=watch), output.take, pause=pause)
     )
@@ -144,4 +146,27 @@ async def test_a_paused_program_is_not_ended_for_its_silence(tmp_path: Path):
     assert not done, "it outlives both of its times"
     (tmp_path / "go").touch()
     pause.resume()
-    assert (await task).is_success
+    ended = await task
+    assert ended.is_success
+    assert 0 < ended.duration_seconds <= monotonic() - started - pause.stood_still_seconds()
+
+
+def test_how_long_a_run_stood_still_is_the_sum_of_its_pauses():
+    time = ManualTime()
+    switch = PauseSwitch(time)
+    told: list[bool] = []
+    switch.on_settled = lambda: told.append(switch.stands_still)
+    time.now = 110
+    switch.settle(stands_still=False)
+    assert switch.stood_still_seconds() == 0
+    switch.settle(stands_still=True)
+    time.now = 113
+    switch.settle(stands_still=True)
+    assert switch.stood_still_seconds() == 3
+    switch.settle(stands_still=False)
+    time.now = 200
+    assert switch.stood_still_seconds() == 3
+    switch.settle(stands_still=True)
+    time.now = 207
+    assert switch.stood_still_seconds() == 10
+    assert told == [True, False, True]

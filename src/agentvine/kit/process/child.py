@@ -56,7 +56,8 @@ class Child:
         """Done when the leader has ended."""
         self.duration_seconds = 0.0
         """From start to end of the leader; known when it has ended."""
-        threading.Thread(target=self._watch, name=f"wait-{popen.pid}", daemon=True).start()
+        self._watcher = threading.Thread(target=self._watch, name=f"wait-{popen.pid}", daemon=True)
+        self._watcher.start()
 
     @property
     def is_reaped(self) -> bool:

@@ -122,6 +122,13 @@ class ControlGroup:
         """Stop all processes in it, or let them go on; False when that cannot be done."""
         return self._set("cgroup.freeze", "1" if is_frozen else "0")
 
+    def is_frozen(self) -> bool:
+        """Whether all in it stand still by now: that takes a moment."""
+        try:
+            return "frozen 1" in (self.path / "cgroup.events").read_text().splitlines()
+        except OSError:
+            return False
+
     def kill(self) -> bool:
         """Kill all processes in it at once; False when that cannot be done."""
         return self._set("cgroup.kill", "1")

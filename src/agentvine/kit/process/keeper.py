@@ -148,6 +148,8 @@ class Keeper:
             self._reap(main)
             for fd, _ in poll.poll():
                 if fd == self._lifeline:
+                    # It may have ended since we looked: whoever dismisses us saw that first.
+                    self._reap(main)
                     return
                 with suppress(BlockingIOError):
                     os.read(fd, 4096)

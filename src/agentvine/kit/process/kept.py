@@ -73,6 +73,8 @@ class KeptChild(Child):
                 self.signal_group(signal.SIGKILL)
                 super().reap(wait_seconds=wait_seconds)
                 break
+        # What the keeper told last may still be in the pipe.
+        self._watcher.join(wait_seconds)
         if self._outcome is None:
             # The keeper did not live to tell: what it kept went with it, or was killed by us.
             return Reaped(signal.SIGKILL)

@@ -5,7 +5,7 @@ import contextlib
 import os
 import resource
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agentvine.kit.errors import AppError
 from agentvine.kit.guards import assert_no_transaction
@@ -73,11 +73,13 @@ async def run_process(
     inherited_peak = peak_bytes(resource.getrusage(resource.RUSAGE_SELF))
     group = _make_group(spec)
     child = _start(spec, group, journal, stdin)
+    pause = pause or PauseSwitch()
     run = _Run(spec, child, on_output, group)
+    stood_still = pause.stood_still_seconds()
     try:
         if journal is not None:
             journal.record(spec.run_id, child.id)
-        end = await run.until_end(stop or asyncio.Event(), pause or PauseSwitch())
+        end = await run.until_end(stop or asyncio.Event(), pause)
     except BaseException:
         # A second cancellation lands in this wait, and goes straight on to the kill below.
         with contextlib.suppress(asyncio.CancelledError):
@@ -99,7 +101,9 @@ async def run_process(
     # A keeper has seen to that itself.
     peak = reaped.peak_bytes or 0
     own_peak = peak if isinstance(child, KeptChild) or peak > inherited_peak else 0
-    return run.result(end, reaped.status, own_peak, has_run_out_of_memory=has_run_out_of_memory)
+    result = run.result(end, reaped.status, own_peak, has_run_out_of_memory=has_run_out_of_memory)
+    ran = result.duration_seconds - (pause.stood_still_seconds() - stood_still)
+    return replace(result, duration_seconds=max(0.0, ran))
 
 
 def _make_group(spec: ProcessSpec) -> ControlGroup | None:
@@ -205,8 +209,9 @@ class _Run:
         try:
             if isinstance(self._child, KeptChild):
                 await self._child.wait_for_start()
-            aside.append(asyncio.create_task(self._follow(pause)))
+            aside.append(following := asyncio.create_task(self._follow(pause)))
             end = await self._first_end(pumps, stopped, barked)
+            following.cancel()
             await self.end()
             # All known holders of the pipes are gone: what is in them is read in no time.
             with contextlib.suppress(TimeoutError):

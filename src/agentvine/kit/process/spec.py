@@ -72,6 +72,7 @@ class ProcessExit:
     signal: int | None
     reason: ExitReason
     duration_seconds: float
+    """From its start to its end, less the time in which it stood still."""
     peak_memory_bytes: int
     """The most that all its processes held at one time, as far as samples saw (20 ms after the
     start, then rarer, at last every second), or what its largest process held at its own peak,

@@ -14,6 +14,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -72,6 +73,9 @@ class ProcessTree:
         self._containment = containment
         self._group = group
         self._seen: set[ProcessId] = {leader}
+        self._halted: set[ProcessId] = set()
+        self._is_ending = False
+        self._stopping = threading.Lock()
 
     def members(self, *, look_for_marker: bool = True) -> list[ProcessRow]:
         """Look who is running now.
@@ -88,15 +92,15 @@ class ProcessTree:
         """Let all stand still. Blocks, usually for a few milliseconds.
 
         Returns:
-            Whether all do; new ones may have come while we looked.
+            Whether all do; new ones may have come while we looked, or the run is being ended.
         """
-        if self._group is not None and self._group.freeze(is_frozen=True):
-            return True
         for _ in range(_STOP_ROUNDS):
-            moving = [row for row in self.members() if not row.is_stopped]
-            if not moving:
-                return True
-            _signal_all(moving, signal.SIGSTOP)
+            # Who ends the run waits for this round, and then lets all go on: none comes later.
+            with self._stopping:
+                if self._is_ending:
+                    return False
+                if self._halt():
+                    return True
             time.sleep(0.002)
         return False
 
@@ -104,7 +108,23 @@ class ProcessTree:
         """Let those go on that stand still."""
         if self._group is not None:
             self._group.freeze(is_frozen=False)
-        _signal_all([row for row in self.members() if row.is_stopped], signal.SIGCONT)
+        # One that was told to stop a moment ago may not look like it yet.
+        rows = [row for row in self.members() if row.is_stopped or row.id in self._halted]
+        self._halted.clear()
+        _signal_all(rows, signal.SIGCONT)
+
+    def _halt(self) -> bool:
+        if self._group is not None and self._group.freeze(is_frozen=True):
+            return self._group.is_frozen()
+        moving = [row for row in self.members() if not row.is_stopped]
+        self._halted |= {row.id for row in moving}
+        _signal_all(moving, signal.SIGSTOP)
+        return not moving
+
+    def _begin_to_end(self) -> list[ProcessRow]:
+        with self._stopping:
+            self._is_ending = True
+        return self.members()
 
     def _find(self, table: dict[int, ProcessRow], *, look_for_marker: bool) -> list[ProcessRow]:
         spared = _self_and_ancestors(table)
@@ -133,8 +153,8 @@ class ProcessTree:
         return rows
 
     async def end(self, *, grace_seconds: float) -> EndedTree:
-        """SIGTERM to all, time to finish, SIGKILL to what is left."""
-        rows = await asyncio.to_thread(self.members)
+        """SIGTERM to all, time to finish, SIGKILL to what is left; nothing is stopped from here."""
+        rows = await asyncio.to_thread(self._begin_to_end)
         found_count = len(rows)
         if not rows:
             return EndedTree(0, [])

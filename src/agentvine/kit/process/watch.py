@@ -141,8 +141,11 @@ class Watch:
 class PauseSwitch:
     """Says whether a run shall stand still, and whether it does. Use it from the loop's thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Let it run."""
+        self._clock = clock
+        self._stood_still_for = 0.0
+        self._stopped_at = 0.0
         self.is_paused = False
         self.changed = asyncio.Event()
         self.stands_still = False
@@ -164,9 +167,17 @@ class PauseSwitch:
 
     def settle(self, *, stands_still: bool) -> None:
         """Take note that it has been stopped, or goes on."""
-        if stands_still is not self.stands_still:
-            self.stands_still = stands_still
-            self.on_settled()
+        if stands_still is self.stands_still:
+            return
+        self._stood_still_for = self.stood_still_seconds()
+        self._stopped_at = self._clock()
+        self.stands_still = stands_still
+        self.on_settled()
+
+    def stood_still_seconds(self) -> float:
+        """How long it has stood still, all in all."""
+        now = self._clock() - self._stopped_at if self.stands_still else 0.0
+        return self._stood_still_for + now
 
 
 def _nobody() -> None:

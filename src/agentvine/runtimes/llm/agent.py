@@ -65,7 +65,7 @@ class BuiltInAgent:
 
     async def run(self) -> RunOutcome:
         """Work until it is through, is stopped, or cannot go on."""
-        started = time.monotonic()
+        started, stood_still = time.monotonic(), self._context.pause.stood_still_seconds()
         work = asyncio.create_task(self._work())
         bark = asyncio.create_task(self._watch.bark())
         stop = asyncio.create_task(self._context.stop.wait())
@@ -78,7 +78,8 @@ class BuiltInAgent:
                 task.cancel()
             # With the work its tool ends, and all that this has started.
             await asyncio.wait({work, bark, stop, look})
-        return await self._outcome(work, time.monotonic() - started)
+        ran = time.monotonic() - started - (self._context.pause.stood_still_seconds() - stood_still)
+        return await self._outcome(work, ran)
 
     async def _work(self) -> events.Finished | events.Failed:
         try:
