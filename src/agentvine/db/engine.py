@@ -48,7 +48,7 @@ _QUERY_ONLY = "agentvine_query_only"
 _GIVEN_UP = "agentvine_given_up"
 _STEPS_BETWEEN_LOOKS = 50_000  # of SQLite's machine; about a millisecond
 
-to_json = partial(json.dumps, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 """Refuses NaN and infinity, which SQLite would store and PostgreSQL refuse."""
 
 

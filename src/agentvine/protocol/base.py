@@ -2,7 +2,9 @@
 
 import math
 import re
+import uuid
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, ClassVar, Generic, Literal, Self, TypeVar, cast
 
@@ -30,6 +32,9 @@ Usd = Annotated[Decimal, Field(ge=0, max_digits=10, decimal_places=2)]
 
 MAX_INTEGER = 2**63 - 1
 """No database of ours stores a greater one."""
+
+_ALWAYS_STORABLE = frozenset({bool, uuid.UUID, datetime})
+"""Whatever their value; a hot path, for every field of every message is looked at."""
 
 
 def parse_version(text: str) -> tuple[int, int] | None:
@@ -141,6 +146,8 @@ class Problem(BaseModel):
 
 def _mapped(value: object, change: Callable[[object], object]) -> object:
     """A JSON-like value with each of its leaves, and the keys of its objects, changed."""
+    if value is None or type(value) in _ALWAYS_STORABLE:
+        return value
     if isinstance(value, Mapping):
         items = cast("Mapping[object, object]", value).items()
         return {change(key): _mapped(item, change) for key, item in items}
@@ -165,6 +172,8 @@ def _mended_if_text(leaf: object) -> object:
 
 
 def _mended_text(text: str) -> str:
+    if text.isascii() and "\0" not in text:
+        return text
     text = text.replace("\0", "\ufffd")
     try:
         text.encode()

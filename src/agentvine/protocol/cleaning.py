@@ -12,6 +12,8 @@ def cleaned_report(report: ExecutionReport, clean: Callable[[str], str]) -> Exec
 
     The diff stays as it is: what a reviewer sees must be what would be merged.
     """
+    if not report.metrics and report.tests is None and report.change is None:
+        return report  # there is no text in it
     changes: dict[str, Any] = {"metrics": clean_value(report.metrics, clean)}
     if (tests := report.tests) is not None:
         cases = [

@@ -59,7 +59,8 @@ async def wait_for_work(room: WaitingRoom, hand: Hand, seconds: float) -> list[C
         claim_token=random_token(24),
         wait_seconds=seconds,
     )
-    return await room.claim(hand.actor, message, asyncio.Event())
+    grants = await room.claim(hand.actor, message, asyncio.Event())
+    return [grant.order() for grant in grants]
 
 
 @pytest.mark.promise("P24")

@@ -257,10 +257,10 @@ class Hand:
         if self.crew.takes_shortcuts:
             quick = await self.crew.shortcuts.claim(self.actor, message)
             if quick is not None:
-                return quick.granted
+                return [grant.order() for grant in quick.granted]
         async with self.crew.database.transaction(self.actor) as tx:
             result = await claiming.claim_orders(tx, self.actor, message, self.crew.settings)
-        return result.granted
+        return [grant.order() for grant in result.granted]
 
     async def claim_one(self) -> ClaimedOrder:
         """Claim the one order that must be there."""

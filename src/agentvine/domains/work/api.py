@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from agentvine.domains.identity.idempotency import CreateOnce
 from agentvine.domains.identity.tokens import Credentials
@@ -30,6 +30,7 @@ from agentvine.domains.work.errors import (
     SteeringUnsupported,
     TooManyMessages,
 )
+from agentvine.domains.work.grants import claim_answer
 from agentvine.domains.work.listening import Listener
 from agentvine.domains.work.reports import Reports
 from agentvine.domains.work.waiting import WaitingRoom
@@ -252,15 +253,18 @@ async def register_worker(
 @router.post(
     "/queue/claim",
     tags=["protocol"],
+    response_model=ClaimOut,
     responses=responses(WorkerNotFound, WorkerSuperseded, ClaimStale),
 )
-async def claim(body: ClaimIn, actor: Worker, state: State, request: Request) -> ClaimOut:
+async def claim(body: ClaimIn, actor: Worker, state: State, request: Request) -> Response:
     """Ask for orders, waiting for the first; an empty list when none came in time."""
     room = state.effect(WaitingRoom)
     if not body.wait_seconds:
-        return ClaimOut(orders=await room.claim(actor, body, asyncio.Event()))
-    async with until_over(request, state.stopping) as over:
-        return ClaimOut(orders=await room.claim(actor, body, over))
+        grants = await room.claim(actor, body, asyncio.Event())
+    else:
+        async with until_over(request, state.stopping) as over:
+            grants = await room.claim(actor, body, over)
+    return Response(claim_answer(grants), media_type="application/json")
 
 
 @router.post("/queue/heartbeat", tags=["protocol"], responses=_SESSION)

@@ -10,12 +10,14 @@ from sqlalchemy import select
 
 from agentvine.config.settings import QueueSettings
 from agentvine.db.base import table_of
+from agentvine.db.engine import to_json
 from agentvine.db.session import ReadSession, Transaction
 from agentvine.domains.work import controls, limits, lines, settling, store
 from agentvine.domains.work.capabilities import satisfied_sets
 from agentvine.domains.work.enums import AssignmentStatus, OrderStatus
 from agentvine.domains.work.errors import ClaimStale
 from agentvine.domains.work.events import AttemptAdvanced, OrderClaimed
+from agentvine.domains.work.grants import Grant
 from agentvine.domains.work.models import WorkerAssignment, WorkOrder
 from agentvine.domains.workers import enrolment
 from agentvine.domains.workers import queries as workers
@@ -24,14 +26,7 @@ from agentvine.domains.workers.models import Worker
 from agentvine.kit.actor import WorkerActor
 from agentvine.kit.ids import new_id
 from agentvine.protocol.enums import FailureClass
-from agentvine.protocol.queue import (
-    ClaimedOrder,
-    ClaimIn,
-    HeartbeatIn,
-    LeaseOut,
-    LeaseState,
-    OrderPayload,
-)
+from agentvine.protocol.queue import ClaimIn, HeartbeatIn, LeaseOut, LeaseState
 
 
 async def filter_for(
@@ -53,7 +48,7 @@ async def filter_for(
 class ClaimResult:
     """What a claim brought, and what to wait for when it brought nothing."""
 
-    granted: list[ClaimedOrder]
+    granted: list[Grant]
     wanted: store.ClaimFilter | None = None
     """What the worker could take; None when it can take nothing now."""
     free_slots: int = 0
@@ -267,13 +262,13 @@ async def _open_attempts(tx: Transaction, worker: Worker, orders: Sequence[WorkO
         tx.emit(OrderClaimed(order, worker.id, order.execution_id))
 
 
-def _granted(order: WorkOrder, settings: QueueSettings) -> ClaimedOrder:
+def _granted(order: WorkOrder, settings: QueueSettings) -> Grant:
     assert order.execution_id is not None, "set when the claim was made"
-    return ClaimedOrder(
+    return Grant(
         order_id=order.id,
         execution_id=order.execution_id,
         fence=order.fence,
         attempt=order.retry_count + 1,
         lease_seconds=settings.lease_seconds,
-        payload=OrderPayload.model_validate(order.payload),
+        payload=to_json(order.payload),
     )

@@ -91,7 +91,10 @@ def _cleaned(report: Report) -> Report:
     """A report without what looks like a secret, whatever its worker has already masked."""
     match report:
         case CompleteIn():
-            changes = {"report": cleaned_report(report.report, mask_shapes)}
+            cleaned = cleaned_report(report.report, mask_shapes)
+            if cleaned is report.report:
+                return report
+            changes = {"report": cleaned}
         case FailIn():
             changes = {
                 "report": cleaned_report(report.report, mask_shapes),

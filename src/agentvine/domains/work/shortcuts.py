@@ -27,17 +27,12 @@ from agentvine.db.session import Database
 from agentvine.domains.work import store
 from agentvine.domains.work.claiming import ClaimResult, filter_for
 from agentvine.domains.work.enums import OrderStatus
+from agentvine.domains.work.grants import Grant
 from agentvine.domains.work.statements import WHO, Parts, Statement, run
 from agentvine.domains.workers import queries as workers
 from agentvine.kit.actor import WorkerActor
 from agentvine.kit.ids import new_id
-from agentvine.protocol.queue import (
-    ClaimedOrder,
-    ClaimIn,
-    CompleteIn,
-    OrderOutcome,
-    OrderPayload,
-)
+from agentvine.protocol.queue import ClaimIn, CompleteIn, OrderOutcome
 
 _MAX_PROFILES = 10_000
 PROFILE_SECONDS = 5.0
@@ -371,14 +366,14 @@ class Shortcuts:
         for project in {"", *projects} if projects else ():
             self.database.hints.publish("events", project)
 
-    def _granted(self, row: Row) -> ClaimedOrder:
-        return ClaimedOrder(
+    def _granted(self, row: Row) -> Grant:
+        return Grant(
             order_id=row["id"],
             execution_id=row["execution_id"],
             fence=row["fence"],
             attempt=row["retry_count"] + 1,
             lease_seconds=self.settings.lease_seconds,
-            payload=OrderPayload.model_validate_json(row["payload"]),
+            payload=row["payload"],
         )
 
 

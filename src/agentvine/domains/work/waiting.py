@@ -17,11 +17,12 @@ from sqlalchemy import func, select
 from agentvine.config.settings import QueueSettings
 from agentvine.db.session import Database, ReadSession
 from agentvine.domains.work import claiming, limits, lines, store
+from agentvine.domains.work.grants import Grant
 from agentvine.domains.work.models import CapabilitySet
 from agentvine.domains.work.settling import CHANNEL
 from agentvine.domains.work.shortcuts import Shortcuts
 from agentvine.kit.actor import WorkerActor
-from agentvine.protocol.queue import ClaimedOrder, ClaimIn
+from agentvine.protocol.queue import ClaimIn
 
 
 @dataclass(eq=False, slots=True)
@@ -55,9 +56,7 @@ class WaitingRoom:
     _look_count: int = 0
     _known_set_count: int = 0
 
-    async def claim(
-        self, actor: WorkerActor, message: ClaimIn, over: asyncio.Event
-    ) -> list[ClaimedOrder]:
+    async def claim(self, actor: WorkerActor, message: ClaimIn, over: asyncio.Event) -> list[Grant]:
         """Claim, waiting for the first order; an empty list when none came in time.
 
         Args:
