@@ -16,6 +16,7 @@ PARTS = Parts(
     check_database="agentvine.server.commands:check_database",
     up="agentvine.server.up:up",
     serve_alone="agentvine.server.commands:serve_alone",
+    serve_gateway="agentvine.server.commands:serve_gateway_alone",
     reset_login="agentvine.server.commands:reset_password",
     print_openapi="agentvine.server.commands:print_openapi",
 )

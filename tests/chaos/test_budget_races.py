@@ -84,7 +84,7 @@ async def race(database: Database, url: str) -> None:
     run = await make_run(database)
     budget = await run.budget(str(LIMIT))
     await refuse_to_be_over(database, is_file=is_file)
-    ports = [free_port() for _ in range(1 if is_file else PROCESSES)]
+    ports = [free_port() for _ in range(PROCESSES)]
     async with running_upstream(provider.answer) as upstream:
         with gateways(url, upstream.url, ports) as running:
             await asyncio.gather(*(until(lambda port=port: listens(port), 90) for port in ports))

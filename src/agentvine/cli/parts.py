@@ -27,6 +27,8 @@ class Parts:
     """A server with workers; takes the values of ``agentvine up``."""
     serve_alone: str = ""
     """A server; takes the values of ``agentvine server``."""
+    serve_gateway: str = ""
+    """A gateway; takes the values of ``agentvine gateway``."""
     reset_login: str = ""
     """Takes a user's name."""
     print_openapi: str = ""

@@ -50,6 +50,7 @@ COMMANDS: dict[str, Lazy] = {
     "user": Lazy(f"{_GROUPS}.identity:user", "People."),
     "token": Lazy(f"{_GROUPS}.identity:token", "Tokens for yourself and for workers."),
     "server": Lazy(f"{_GROUPS}.server:server", "Start a server alone.", asks_server=False),
+    "gateway": Lazy(f"{_GROUPS}.server:gateway", "Serve calls to models alone.", asks_server=False),
     "db": Lazy(
         "agentvine.server.db_commands:db", "The database: make, upgrade, check.", asks_server=False
     ),

@@ -213,6 +213,8 @@ class Settings(BaseSettings):
     """The server that commands and workers ask."""
     token: SecretStr = SecretStr("")
     """What they show it."""
+    gateway_url: str = Field(default="", pattern="^$|^https?://.+")
+    """Where workers find an ``agentvine gateway`` of its own; the server is theirs when not set."""
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     """The least that servers and workers write to standard error; ``agentvine up`` begins with
     WARNING when not set."""

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm.exc import StaleDataError
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
 from agentvine.kit.errors import (
@@ -99,7 +100,7 @@ _MAX_LISTED = 50
 _MAX_POINTER_PART = 200
 
 
-def install(app: FastAPI) -> None:
+def install(app: Starlette) -> None:
     """Render every error of the app as a problem; ``render_bug`` is for what is left."""
     app.add_exception_handler(AppError, _on_app_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)

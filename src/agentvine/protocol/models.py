@@ -20,8 +20,10 @@ class ModelAccessOut(Output):
     key: str = Field(repr=False)
     """Sent as ``Authorization: Bearer``, ``x-api-key``, ``x-goog-api-key`` or ``?key=``."""
     path: str
-    """Where the gateway is below the server's address; then come ``/anthropic``, ``/openai/v1`` or
-    ``/gemini``, as each language has it."""
+    """Where the gateway is below ``url``, or else the server's address; then come ``/anthropic``,
+    ``/openai/v1`` or ``/gemini``, as each language has it."""
+    url: str | None = None
+    """The address of a gateway apart from the server, where there is one."""
     models: list[str]
     """Names and aliases that may be asked for; none: whatever has a price."""
     default_model: str | None = None

@@ -11,6 +11,7 @@ from agentvine.config.settings import Settings
 from agentvine.domains.agents import api as agents
 from agentvine.domains.executions import api as executions
 from agentvine.domains.gateway import api as gateway
+from agentvine.domains.gateway.relay import Gateway
 from agentvine.domains.identity import api as identity
 from agentvine.domains.modifications import api as modifications
 from agentvine.domains.projects import api as projects
@@ -22,6 +23,7 @@ from agentvine.domains.workers import api as workers
 from agentvine.http import problems
 from agentvine.http.deps import Public, State
 from agentvine.http.routes import endpoints_of
+from agentvine.http.state import HttpState
 from agentvine.kit.errors import Internal
 from agentvine.server.lifespan import Running, running
 from agentvine.server.middleware import RequestContext
@@ -83,7 +85,7 @@ def create_app(settings: Settings, *, opened: Opened | None = None) -> FastAPI:
     )
     problems.install(app)
     app.add_middleware(RequestContext, max_body_bytes=settings.max_request_bytes, large=_LARGE)
-    app.add_middleware(GatewayMount)  # outside of the other
+    app.add_middleware(GatewayMount, gateway_of=_gateway_of)  # outside of the other
     api = APIRouter(prefix=API_PREFIX)
     for slice_api in _SLICES:
         api.include_router(slice_api.router)
@@ -105,6 +107,10 @@ def _lifespan(
             yield
 
     return lifespan
+
+
+def _gateway_of(state: HttpState) -> Gateway:
+    return state.effect(Gateway)
 
 
 _health = APIRouter(tags=["health"], dependencies=[Public])

@@ -9,11 +9,13 @@ import click
 
 from agentvine.config.settings import Settings, load_settings
 from agentvine.db.session import Database
+from agentvine.domains.gateway.routes import PREFIX
 from agentvine.domains.identity import service as identity
 from agentvine.kit.actor import SystemActor
 from agentvine.kit.clock import SystemClock
 from agentvine.kit.lifeline import stop_without_parent
 from agentvine.server.app import create_app
+from agentvine.server.gateway import serve_gateway
 from agentvine.server.loop import run_server
 from agentvine.server.migrations import migration_runner
 from agentvine.server.run import Serving, serve
@@ -38,6 +40,20 @@ def serve_alone(*, host: str, port: int, migrate: bool, parent: int | None) -> N
 
     with stop_without_parent(parent):
         run_server(serve(load_settings(), host=host, port=port, ready=tell, migrate=migrate))
+
+
+def serve_gateway_alone(*, host: str, port: int, parent: int | None) -> None:
+    """Start a gateway, and stay until told to stop."""
+    as_json = is_json_wanted()
+
+    async def tell(url: str) -> None:
+        if as_json:
+            click.echo(json.dumps({"url": url, "pid": os.getpid()}))
+        else:
+            click.echo(f"The gateway serves {url}{PREFIX}.")
+
+    with stop_without_parent(parent):
+        run_server(serve_gateway(load_settings(), host=host, port=port, ready=tell))
 
 
 def reset_password(*, username: str) -> None:

@@ -188,7 +188,7 @@ async def _with_models(tools: WorkerTools, order: ClaimedOrder, context: RunCont
     if told is None or not told.is_available:
         return replace(context, models_problem=told.problem if told else None)
     access = ModelAccess(
-        base_url=f"{tools.client.base_url.rstrip('/')}{told.path}",
+        base_url=f"{(told.url or tools.client.base_url).rstrip('/')}{told.path}",
         key=told.key,
         models=tuple(told.models),
         default_model=told.default_model,

@@ -71,7 +71,7 @@ async def test_a_run_gets_a_key_for_its_models_and_its_calls_are_counted(shared_
     assert "agentvine provider add" in nobody["problem"]
     assert access["is_available"] is True
     assert access["key"].startswith("av_llm_")
-    assert (access["path"], access["problem"]) == ("/gateway", None)
+    assert (access["path"], access["url"], access["problem"]) == ("/gateway", None, None)
     assert {"fast", "claude-haiku-4-5"} <= set(access["models"])
     assert answer.content == WHOLE
     assert upstream.heard[0].json["model"] == "claude-haiku-4-5"

@@ -1,4 +1,4 @@
-"""``agentvine up``, ``agentvine server`` and ``agentvine openapi``: what the server's side does."""
+"""``agentvine up``, ``server``, ``gateway`` and ``openapi``: what the server's side does."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -9,19 +9,25 @@ from agentvine.cli.lazy import runs_part
 from agentvine.cli.options import Assignments, Words
 from agentvine.protocol.enums import CapabilityLevel, TaskType
 
+_PORT, _GATEWAY_PORT = 8420, 8421
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _place_options(function: F) -> F:
-    host = click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
-    port = click.option("--port", default=8420, show_default=True, help="0 takes a free one.")
-    # Who started us; when that process is gone, we go too.
-    parent = click.option("--parent", type=int, hidden=True)
-    return host(port(parent(function)))
+def _place_options(port: int) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
+        host = click.option(
+            "--host", default="127.0.0.1", show_default=True, help="Where to listen."
+        )
+        where = click.option("--port", default=port, show_default=True, help="0 takes a free one.")
+        # Who started us; when that process is gone, we go too.
+        parent = click.option("--parent", type=int, hidden=True)
+        return host(where(parent(function)))
+
+    return decorate
 
 
 @click.command()
-@_place_options
+@_place_options(_PORT)
 @click.option(
     "--workers", "-w", type=click.IntRange(0, 64), default=2, show_default=True, help="How many."
 )
@@ -59,7 +65,7 @@ def up() -> None:
 
 
 @click.group(invoke_without_command=True)
-@_place_options
+@_place_options(_PORT)
 @click.option(
     "--migrate/--no-migrate",
     default=True,
@@ -79,6 +85,18 @@ def server(ctx: click.Context, **values: Any) -> None:
 @runs_part("serve_alone")
 def _serve() -> None:
     """Serve until told to stop."""
+
+
+@click.command()
+@_place_options(_GATEWAY_PORT)
+@runs_part("serve_gateway")
+def gateway() -> None:
+    """Serve runs' calls to language models alone, apart from the servers.
+
+    Takes the database and the secret key of the servers; tell these where it is by
+    AGENTVINE_GATEWAY_URL, and runs go there. As many as you like may stand behind a load
+    balancer. SIGTERM stops it, once what is under way has ended.
+    """
 
 
 @server.command("reset-password")

@@ -219,7 +219,7 @@ async def set_model_rules(body: ModelRulesIn, actor: ModelWriter, tx: Tx) -> Mod
     "/executions/{execution_id}/model-access", tags=["protocol"], responses=responses(LeaseLost)
 )
 async def give_model_access(
-    execution_id: uuid.UUID, body: ModelAccessIn, actor: Worker, tx: Tx
+    execution_id: uuid.UUID, body: ModelAccessIn, actor: Worker, tx: Tx, state: State
 ) -> ModelAccessOut:
     """A key for the gateway, good as long as the claim is; one that was given before is dead."""
     text, payer = await make_key(tx, actor, execution_id, body.order_id, body.fence)
@@ -227,6 +227,7 @@ async def give_model_access(
     return ModelAccessOut(
         key=text,
         path=PREFIX,
+        url=state.settings.gateway_url or None,
         models=list(offer.models),
         default_model=offer.default_model,
         is_available=offer.problem is None,
