@@ -392,3 +392,32 @@ def until(is_true: Callable[[], bool]) -> None:
     """Ask again until it holds; the test's own time limit ends it."""
     while not is_true():
         time.sleep(0.05)
+
+
+def test_runtimes_and_what_they_lack(cli: Cli):
+    rows = {row["runtime"]: row for row in json_of(cli, "runtime", "list")}
+    assert rows["command"]["is_available"]
+    assert rows["command"]["worker"] != "here"
+    said(cli("runtime", "show", "claude-code"), "npm install -g @anthropic-ai/claude-code@")
+    assert cli("runtime", "show", "nonsense").exit_code == 4
+
+
+def test_what_a_runtime_lacks_here_is_told_at_once(
+    alone: Cli, repository: Repo, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "CLAUDE_CONFIG_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    rows = {row["runtime"]: row for row in json_of(alone, "runtime", "list")}
+    lacking = rows["claude-code"]
+    assert (lacking["worker"], lacking["is_available"], lacking["login"]) == (
+        *("here", False, "missing"),
+    )
+    assert "claude is not installed" in lacking["missing"]
+    assert "agentvine provider add" in lacking["missing"]
+
+    done = alone("run", "Do it", "--repo", str(repository.path), "--runtime", "claude-code")
+    assert done.exit_code == 2
+    assert "claude is not installed: npm install -g @anthropic-ai/claude-code@" in done.err
+    assert "`claude`, then /login" in done.err
+    assert "starting one" not in done.err, "no server is started for nothing"

@@ -7,7 +7,7 @@ import pytest
 from agentvine.cli.waiting import why_it_waits
 from agentvine.protocol.enums import CapabilityLevel, TaskType, WorkerStatus
 from agentvine.protocol.tasks import TaskOut, TaskRun
-from agentvine.protocol.workers import WorkerOut
+from agentvine.protocol.workers import RuntimeReportOut, WorkerOut
 
 
 def task(**run: Any) -> TaskOut:
@@ -54,6 +54,17 @@ def test_what_all_workers_lack_is_named(wanted: TaskOut, lack: str):
     said = why_it_waits(wanted, [worker(), worker(), worker(status=WorkerStatus.OFFLINE)])
 
     assert said.startswith(f"2 workers here, but none of them {lack}")
+
+
+def test_what_is_missing_for_a_runtime_is_told_by_each_that_looked_for_it():
+    problem = "claude is not installed: npm install -g x@1"
+    report = RuntimeReportOut(name="claude-code", is_available=False, problem=problem)
+    workers = [worker(name="box", runtime_reports=[report]), worker(name="older")]
+
+    said = why_it_waits(task(runtime="claude-code"), workers)
+
+    assert said.startswith("2 workers here, but none of them has the runtime 'claude-code'")
+    assert said.endswith(f"\n  box: {problem}\nthen start the worker again")
 
 
 def test_a_type_that_nobody_takes_is_named():

@@ -34,6 +34,9 @@ LIFE: dict[str, tuple[str, str, dict[str, Any]]] = {
             "max_concurrent_tasks": 2,
             "held": [],
             "isolation": {"containment": "namespace", "problems": {}, "has_sandbox": True},
+            "runtime_reports": [
+                {"name": "claude-code", "is_available": False, "problem": "claude is not installed"}
+            ],
             "controls": {"can_pause": True, "steers": ["command"]},
         },
     ),

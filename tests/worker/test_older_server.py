@@ -15,6 +15,7 @@ from agentvine.client import Client, RetryPolicy
 from agentvine.kit.errors import Invalid
 from agentvine.kit.ids import new_id
 from agentvine.kit.process import Containment, ContainmentLevel, Probe
+from agentvine.protocol.base import PROTOCOL_VERSION
 from agentvine.runtimes.base import RuntimeInfo
 from agentvine.worker.claims import Claims
 from agentvine.worker.config import WorkerConfig
@@ -30,6 +31,7 @@ _BARE = Containment(level=ContainmentLevel.GROUP)
 _RUNTIMES = [
     RuntimeInfo(name="command", is_available=True, takes_messages=True),
     RuntimeInfo(name="mute", is_available=True),
+    RuntimeInfo(name="lost", is_available=False, problem="lost is not installed"),
 ]
 _ISOLATION = Isolation(_BARE, Probe(best=_BARE), None, "none here")
 _KNOWN = {
@@ -89,7 +91,7 @@ async def test_an_older_server_is_told_only_what_it_knows(tmp_path: Path):
     with serve(app) as url:
         await register_and_claim(url, tmp_path)
     told, less, claim = asked
-    assert set(told) - set(less) == {"isolation", "controls"}
+    assert set(told) - set(less) == {"isolation", "controls", "runtime_reports"}
     assert "number" not in claim
 
 
@@ -99,26 +101,28 @@ async def test_a_server_of_the_minor_version_before_is_told_what_it_knows(tmp_pa
     with serve(app) as url:
         await register_and_claim(url, tmp_path)
     told, less, _ = asked
-    assert set(told) - set(less) == {"controls"}
+    assert set(told) - set(less) == {"controls", "runtime_reports"}
     assert less["isolation"]["containment"] == "group"
 
 
 async def test_a_server_of_today_is_told_everything(tmp_path: Path):
     known = {
-        "register": _KNOWN["register"] | {"isolation", "controls"},
+        "register": _KNOWN["register"] | {"isolation", "controls", "runtime_reports"},
         "claim": _KNOWN["claim"] | {"number"},
     }
-    app, asked = server("1.2", known=known)
+    app, asked = server(PROTOCOL_VERSION, known=known)
     with serve(app) as url:
         await register_and_claim(url, tmp_path)
     told, claim = asked
     assert told["isolation"]["containment"] == "group"
     assert told["controls"] == {"can_pause": True, "steers": ["command"]}
+    assert told["runtimes"] == ["command", "mute"]
+    assert told["runtime_reports"][2]["problem"] == "lost is not installed"
     assert claim["number"] == 1
 
 
 async def test_what_a_server_of_today_refuses_is_not_said_again(tmp_path: Path):
-    app, asked = server("1.2", known=_KNOWN)
+    app, asked = server(PROTOCOL_VERSION, known=_KNOWN)
     with serve(app) as url, pytest.raises(Invalid):
         await register_and_claim(url, tmp_path)
     assert len(asked) == 1

@@ -82,7 +82,7 @@ class Hosting:
 
     async def _start(self) -> None:
         # A server of our own has only workers of this installation: nobody else would ever come.
-        load("agentvine.runtimes.registry:builtin_runtimes")().get(self._plan.runtime)
+        await load("agentvine.runtimes.registry:require_runtime")(self._plan.runtime)
         self._session.out.note("no server runs here: starting one for this command")
         own = TemporaryServer(self._plan)
         try:

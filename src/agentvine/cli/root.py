@@ -33,6 +33,7 @@ COMMANDS: dict[str, Lazy] = {
     "queue": Lazy(f"{_GROUPS}.queue:queue", "What waits, is limited or is paused."),
     "order": Lazy(f"{_GROUPS}.orders:order", "Work orders: tasks in the queue."),
     "worker": Lazy(f"{_GROUPS}.workers:worker", "Be a worker, or see to the workers."),
+    "runtime": Lazy(f"{_GROUPS}.runtimes:runtime", "What drives agents, and what it needs."),
     "worktree": Lazy(
         f"{_GROUPS}.worktrees:worktree", "Work trees on this machine.", asks_server=False
     ),

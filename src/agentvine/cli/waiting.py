@@ -8,6 +8,7 @@ from agentvine.protocol.tasks import TaskOut
 from agentvine.protocol.workers import WorkerOut
 
 _AWAY = (WorkerStatus.OFFLINE, WorkerStatus.ERROR)
+_SHOWN = 3
 
 
 def why_it_waits(task: TaskOut, workers: Sequence[WorkerOut]) -> str:
@@ -22,11 +23,27 @@ def why_it_waits(task: TaskOut, workers: Sequence[WorkerOut]) -> str:
         (f"has the runtime {task.run.runtime!r}", _has_runtime),
         (f"knows {_skills_of(task)}", _is_skilled),
     ):
-        able = [worker for worker in able if is_able(task, worker)]
+        before, able = able, [worker for worker in able if is_able(task, worker)]
         if not able:
             count = fmt_count(len(here), "worker")
-            return f"{count} here, but none of them {lack}; see `agentvine worker list`"
+            advice = _runtime_help(task, before) if is_able is _has_runtime else ""
+            advice = advice or "; see `agentvine worker list`"
+            return f"{count} here, but none of them {lack}{advice}"
     return f"{fmt_count(len(able), 'worker')} could take it; others are first, or they are busy"
+
+
+def _runtime_help(task: TaskOut, workers: Sequence[WorkerOut]) -> str:
+    """What each of them misses for the task's runtime, as far as they have told."""
+    problems = [
+        f"\n  {worker.name}: {report.problem}"
+        for worker in workers
+        for report in worker.runtime_reports or ()
+        if report.name == task.run.runtime and report.problem
+    ]
+    if not problems:
+        return ""
+    more = "\n  ..." if len(problems) > _SHOWN else ""
+    return f"{''.join(problems[:_SHOWN])}{more}\nthen start the worker again"
 
 
 def _takes_from_queue(task: TaskOut, worker: WorkerOut) -> bool:

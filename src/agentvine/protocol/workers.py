@@ -28,6 +28,32 @@ class WorkerIsolationOut(WorkerIsolation):
     model_config = ConfigDict(extra="ignore")
 
 
+class RuntimeReport(Verbatim):
+    """What a worker found out about one runtime when it started."""
+
+    name: str = Field(max_length=100)
+    is_available: bool
+    """Whether it offers it."""
+    problem: str | None = Field(default=None, max_length=2000)
+    """Why it cannot, and what to do about it."""
+    version: str | None = Field(default=None, max_length=100)
+    pinned_version: str | None = Field(default=None, max_length=100)
+    """The version that the worker's release was tried with."""
+    install: str | None = Field(default=None, max_length=500)
+    login: str = Field(default="unknown", max_length=20)
+    """Whether its program is logged in there: ready, missing, unknown or not_needed."""
+    login_help: str | None = Field(default=None, max_length=1000)
+    """What to do where there is neither a login nor a provider of models."""
+    uses_models: bool = False
+    """Whether the gateway serves it, so that a provider does in the place of a login."""
+
+
+class RuntimeReportOut(RuntimeReport):
+    """The same as people see it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
 class WorkerRegisterIn(Input):
     """A worker's process introduces itself; the same name means the same worker, started anew.
 
@@ -54,6 +80,8 @@ class WorkerRegisterIn(Input):
     """Left out by workers that do not know of it."""
     controls: WorkerControls | None = None
     """Likewise; such a worker's runs can be cancelled, but neither paused nor steered."""
+    runtime_reports: list[RuntimeReport] | None = Field(default=None, max_length=50)
+    """Of all runtimes that it looked for, those that it lacks, too; left out by older workers."""
 
 
 class WorkerRegisteredOut(Output):
@@ -92,6 +120,8 @@ class WorkerOut(Output):
     isolation: WorkerIsolationOut | None = None
     limited_runtimes: list[RuntimeLimit] = Field(default_factory=list[RuntimeLimit])
     """Until then it takes no orders for these."""
+    runtime_reports: list[RuntimeReportOut] = Field(default_factory=list[RuntimeReportOut])
+    """What it found when it started, of runtimes that it lacks, too; empty for older workers."""
     last_heartbeat_at: datetime | None
     created_at: datetime
 

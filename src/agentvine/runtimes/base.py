@@ -55,6 +55,8 @@ class RuntimeInfo:
     takes_messages: bool = False
     """Whether its runs can be told something while they run (``RunContext.mailbox``)."""
     login: LoginState = LoginState.NOT_NEEDED
+    login_help: str | None = None
+    """What to do where there is neither a login nor a provider of models."""
     uses_models: bool = False
     """Whether it is given access to models (``RunContext.models``)."""
     asks: bool = False

@@ -1,18 +1,22 @@
 """Looking for an agent's program on this machine, before it is given work."""
 
+import asyncio
+import json
 import re
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from agentvine.config.settings import environment_for_child
 from agentvine.kit.errors import AppError, Invalid
 from agentvine.kit.process import capture
-from agentvine.runtimes.base import LoginState, RuntimeInfo
+from agentvine.runtimes.base import RuntimeInfo
+from agentvine.runtimes.logins import OwnLogin
 from agentvine.runtimes.pins import Pin
 
 _VERSION_SECONDS = 60.0
-_VERSION = re.compile(rb"\d+\.\d+[\w.+-]*")
+_VERSION = re.compile(r"\d+\.\d+[\w.+-]*")
 
 
 class AgentProgramMissing(Invalid):
@@ -21,22 +25,33 @@ class AgentProgramMissing(Invalid):
     code = "agent_program_missing"
 
 
-async def detect_program(name: str, pin: Pin, login: LoginState) -> RuntimeInfo:
-    """Whether a program is here, and at which version; all that these runtimes can do."""
+async def detect_program(
+    name: str, pin: Pin, login: OwnLogin, *, is_driven: bool = True
+) -> RuntimeInfo:
+    """Whether a program is here, at which version, and whether its user is logged in.
+
+    Args:
+        name: The runtime's.
+        pin: The program.
+        login: Its own way to a model.
+        is_driven: Whether it asks, listens and goes on with sessions while we drive it; False for
+            one that is given its task and left alone.
+    """
     found = find_program(pin)
     version, problem = None, not_installed(pin)
     if found is not None:
-        version, problem = await _version_of(found, pin)
+        version, problem = await version_of(found, pin)
     return RuntimeInfo(
         name=name,
         version=version,
-        is_available=version is not None,
-        problem=None if version is not None else problem,
-        takes_messages=True,
-        login=login,
+        is_available=found is not None and problem is None,
+        problem=problem,
+        takes_messages=is_driven,
+        login=login.state(),
+        login_help=login.help,
         uses_models=True,
-        asks=True,
-        resumes=True,
+        asks=is_driven,
+        resumes=is_driven,
         pinned_version=pin.version,
         install=pin.install,
     )
@@ -65,20 +80,26 @@ def not_installed(pin: Pin) -> str:
     return f"{pin.program} is not installed: {pin.install}"
 
 
-def places_of(program: Path) -> tuple[Path, ...]:
-    """What a sandbox has to show of it: the folder of its package, and of the link to it."""
-    real = program.resolve()
-    parts = real.parts
-    top = real.parent
-    if "node_modules" in parts:
-        top = Path(*parts[: parts.index("node_modules") + 1])
-    places = dict.fromkeys((program.parent, top))
-    return tuple(place for place in places if not place.is_relative_to("/usr/bin"))
+def places_of(*programs: str | Path) -> tuple[Path, ...]:
+    """What a sandbox has to show of programs: where they are installed, and Node, if it is here."""
+    path = environment_for_child().get("PATH")
+    places: dict[Path, None] = {}
+    for each in (*programs, "node"):
+        found = shutil.which(each, path=path)
+        for one in (Path(found), Path(found).resolve()) if found else ():
+            modules = [up for up in one.parents if up.name == "node_modules"]
+            place = modules[-1] if modules else one.parent
+            if not place.is_relative_to("/usr"):
+                places[place] = None
+    return tuple(places)
 
 
-async def _version_of(found: Path, pin: Pin) -> tuple[str | None, str]:
+async def version_of(found: Path, pin: Pin) -> tuple[str | None, str | None]:
+    """A program's version, and what is wrong with it: as it says itself, or as its package does."""
+    if not pin.tells_version:
+        return await asyncio.to_thread(_packaged_version, found), None
     with tempfile.TemporaryDirectory(prefix="agentvine-") as folder:
-        environment = environment_for_child() | {"HOME": folder}
+        environment = environment_for_child() | {"HOME": folder, **pin.environment}
         try:
             said = await capture(
                 [str(found), "--version"],
@@ -88,8 +109,24 @@ async def _version_of(found: Path, pin: Pin) -> tuple[str | None, str]:
             )
         except AppError as error:
             return None, error.detail
-    match = _VERSION.search(said.stdout)
+    output = (said.stdout + said.stderr).decode("utf-8", "replace")
+    match = _VERSION.search(output)
     if said.exit_code != 0 or match is None:
-        words = said.stderr.decode("utf-8", "replace").strip()[-300:]
+        words = output.strip()[-300:]
         return None, f"{pin.program} does not work here ({words}); install it anew: {pin.install}"
-    return match[0].decode(), ""
+    return match[0], None
+
+
+def _packaged_version(program: Path) -> str | None:
+    """What the npm package says that the program is part of; to start it would take a second."""
+    for folder in program.resolve().parents:
+        if folder.name == "node_modules":
+            return None
+        with suppress(OSError, ValueError):
+            about: object = json.loads((folder / "package.json").read_bytes())
+            match about:
+                case {"version": str(version)}:
+                    return version
+                case _:
+                    pass
+    return None

@@ -1,6 +1,7 @@
 """The versions of agents' programs that we have tried, and how each is installed."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +13,10 @@ class Pin:
     version: str
     manager: str = "npm install -g"
     separator: str = "@"
+    tells_version: bool = True
+    """Whether it answers `--version`, and quickly; else its package tells."""
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What it needs to answer without a look at the network."""
 
     @property
     def install(self) -> str:
@@ -20,9 +25,14 @@ class Pin:
 
 
 CLAUDE_CODE = Pin("claude", "@anthropic-ai/claude-code", "2.1.330")
-QWEN = Pin("qwen", "@qwen-code/qwen-code", "0.24.4")
+QWEN = Pin("qwen", "@qwen-code/qwen-code", "0.24.4", tells_version=False)
 CODEX = Pin("codex", "@openai/codex", "0.169.0")
 OPENCODE = Pin("opencode", "opencode-ai", "1.18.33")
-GEMINI = Pin("gemini", "@google/gemini-cli", "0.61.0")
-CLAUDE_AGENT_ACP = Pin("claude-agent-acp", "@agentclientprotocol/claude-agent-acp", "0.101.0")
-CODEX_ACP = Pin("codex-acp", "@agentclientprotocol/codex-acp", "2.6.0")
+GEMINI = Pin("gemini", "@google/gemini-cli", "0.61.0", tells_version=False)
+CLAUDE_AGENT_ACP = Pin(
+    "claude-agent-acp",
+    "@agentclientprotocol/claude-agent-acp",
+    "0.101.0",
+    tells_version=False,
+)
+CODEX_ACP = Pin("codex-acp", "@agentclientprotocol/codex-acp", "2.6.0", tells_version=False)

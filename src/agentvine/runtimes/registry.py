@@ -1,10 +1,11 @@
 """Which runtimes there are."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Sequence
 
 from agentvine.kit.errors import Invalid
 from agentvine.runtimes.acp import acp_runtimes
-from agentvine.runtimes.base import Runtime
+from agentvine.runtimes.base import LoginState, Runtime, RuntimeInfo
 from agentvine.runtimes.command import CommandRuntime
 from agentvine.runtimes.llm import LlmRuntime
 from agentvine.runtimes.scripted import ScriptedRuntime
@@ -15,6 +16,12 @@ class RuntimeUnknown(Invalid):
     """There is no runtime of this name."""
 
     code = "runtime_unknown"
+
+
+class RuntimeNotUsable(Invalid):
+    """A runtime that is wanted does not work on this machine."""
+
+    code = "runtime_not_usable"
 
 
 class RuntimeRegistry:
@@ -55,3 +62,31 @@ def builtin_runtimes() -> RuntimeRegistry:
             *acp_runtimes(),
         ]
     )
+
+
+async def detect_runtimes(
+    registry: RuntimeRegistry, names: Sequence[str] = ()
+) -> list[RuntimeInfo]:
+    """What is here of these runtimes, or of all, by name.
+
+    Raises:
+        RuntimeUnknown: One of the names is none.
+    """
+    wanted = [registry.get(name) for name in names or registry.names]
+    # Some programs take seconds to tell their version.
+    return list(await asyncio.gather(*(runtime.detect() for runtime in wanted)))
+
+
+async def require_runtime(name: str) -> None:
+    """See that a runtime works on this machine.
+
+    Raises:
+        RuntimeUnknown: There is none of this name.
+        RuntimeNotUsable: It does not; the text says what to do.
+    """
+    [found] = await detect_runtimes(builtin_runtimes(), [name])
+    if not found.is_available:
+        told = f"{name} does not work on this machine: {found.problem}"
+        if found.login is LoginState.MISSING and found.login_help:
+            told += f". It is not logged in, either. {found.login_help}"
+        raise RuntimeNotUsable(told)

@@ -38,7 +38,7 @@ from agentvine.worker.leases import LeaseBook
 from agentvine.worker.lock import WorkerLock
 from agentvine.worker.places import DataPlaces
 from agentvine.worker.recovery import recover
-from agentvine.worker.registration import register, usable_runtimes
+from agentvine.worker.registration import look_for_runtimes, register
 from agentvine.worker.runs import Run
 from agentvine.worker.tools import StopReason, WorkerTools
 from agentvine.worker.upkeep import keep_up
@@ -164,7 +164,7 @@ class Worker:
 
     async def run(self) -> int:
         """Be a worker until told to stop; see ``run_worker``."""
-        runtimes = await usable_runtimes(self._config, self._tools.runtimes)
+        runtimes = await look_for_runtimes(self._config, self._tools.runtimes)
         folders = await recover(self._tools)
         deliveries = [
             Run(self._tools, folder, claimed_at=self._tools.book.now()) for folder in folders

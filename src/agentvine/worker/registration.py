@@ -1,6 +1,5 @@
 """Introducing the worker to the server, and what it can do."""
 
-import asyncio
 import os
 import socket
 import uuid
@@ -14,37 +13,30 @@ from agentvine.kit.errors import Invalid
 from agentvine.protocol.controls import WorkerControls
 from agentvine.protocol.workers import WorkerRegisterIn
 from agentvine.runtimes.base import RuntimeInfo
-from agentvine.runtimes.registry import RuntimeRegistry
+from agentvine.runtimes.registry import RuntimeNotUsable, RuntimeRegistry, detect_runtimes
+from agentvine.runtimes.reports import report_on
 from agentvine.worker.config import WorkerConfig
 from agentvine.worker.heartbeat import Identity
 from agentvine.worker.isolation import Isolation
 
 log = structlog.get_logger(__name__)
 
-_TOLD_SINCE = {"isolation": 1, "controls": 2}
+_TOLD_SINCE = {"isolation": 1, "controls": 2, "runtime_reports": 4}
 """The minor version of the protocol in which a worker began to tell of something."""
 
 
-class RuntimeNotUsable(Invalid):
-    """A runtime that this worker shall offer does not work here."""
-
-    code = "runtime_not_usable"
-
-
-async def usable_runtimes(config: WorkerConfig, registry: RuntimeRegistry) -> list[RuntimeInfo]:
-    """The runtimes to offer: those asked for, or all that work here.
+async def look_for_runtimes(config: WorkerConfig, registry: RuntimeRegistry) -> list[RuntimeInfo]:
+    """What is here of the runtimes to offer: of those asked for, or of all.
 
     Raises:
         RuntimeNotUsable: One that was asked for does not work here, or none does.
         RuntimeUnknown: One that was asked for does not exist.
     """
-    wanted = [registry.get(name) for name in config.runtimes or registry.names]
-    # Some programs take seconds to tell their version.
-    found = await asyncio.gather(*(runtime.detect() for runtime in wanted))
+    found = await detect_runtimes(registry, config.runtimes)
     problems = [f"{info.name}: {info.problem}" for info in found if not info.is_available]
     if problems and (config.runtimes or len(problems) == len(found)):
         raise RuntimeNotUsable("Not usable on this machine: " + "; ".join(problems))
-    return [info for info in found if info.is_available]
+    return found
 
 
 async def register(
@@ -64,7 +56,7 @@ async def register(
         hostname=socket.gethostname(),
         pid=os.getpid(),
         accepts=list(config.accepts),
-        runtimes=[info.name for info in runtimes],
+        runtimes=[info.name for info in runtimes if info.is_available],
         queues=list(config.queues),
         capabilities=dict(config.capabilities),
         max_concurrent_tasks=config.concurrency,
@@ -73,8 +65,10 @@ async def register(
     told = {
         "isolation": isolation.told,
         "controls": WorkerControls(
-            can_pause=True, steers=[info.name for info in runtimes if info.takes_messages]
+            can_pause=True,
+            steers=[info.name for info in runtimes if info.takes_messages and info.is_available],
         ),
+        "runtime_reports": [report_on(info) for info in runtimes],
     }
     try:
         answer = await client.workers.register(message.model_copy(update=told))

@@ -40,6 +40,23 @@ async def test_a_worker_is_shown_as_it_introduced_itself(shared_api: Api):
     assert [row["name"] for row in listed] == sorted(row["name"] for row in listed)
 
 
+async def test_what_a_worker_found_of_runtimes_is_shown_and_tells_why_an_order_waits(
+    shared_api: Api,
+):
+    space = await make_space(shared_api)
+    report = {"name": "claude-code", "is_available": False, "problem": "claude is not installed"}
+    worker = await space.worker(runtimes=["command"], runtime_reports=[report])
+    shown = await space.owner.get(f"/workers/{worker.worker_id}")
+    [found] = shown["runtime_reports"]
+    assert (found["name"], found["problem"]) == ("claude-code", "claude is not installed")
+
+    task = await space.task(run_runtime="claude-code")
+    await space.act(task, "start")
+    [order] = await space.orders(task)
+    why = await space.owner.get(f"/queue/orders/{order['id']}/why")
+    assert f"on {worker.name}: claude is not installed" in str(why)
+
+
 async def test_a_name_belongs_to_the_token_that_took_it_first(shared_api: Api):
     space = await make_space(shared_api)
     worker, other = await space.worker(), await space.worker()

@@ -12,8 +12,8 @@ from agentvine.domains.usage.calls import Payer
 from agentvine.protocol.providers import ModelOut
 
 _NOBODY = (
-    "No provider of models is set up: run `agentvine provider add anthropic --kind anthropic "
-    "--key-stdin` (or --kind openai, openai_compatible, gemini), or start the server with "
+    "No provider of models is set up: run `agentvine provider add anthropic --kind anthropic` "
+    "(or --kind openai, openai_compatible, gemini), or start the server with "
     "ANTHROPIC_API_KEY, OPENAI_API_KEY or GEMINI_API_KEY set."
 )
 _LONG_AGO = "1970-01-01T00:00:00Z"

@@ -283,7 +283,7 @@ async def delete_task(tx: Transaction, task: Task) -> None:
 
 def block_for_person(tx: Transaction, task: Task, *, reason: str) -> None:
     """Let a task wait until a person has put something right and says go again."""
-    told = f"{reason}; put it right, then `agentvine task start T-{task.number}`"
+    told = f"{reason.rstrip('.')}; put it right, then `agentvine task start T-{task.number}`"
     _block(tx, task, told, None)
 
 

@@ -244,7 +244,7 @@ async def _nobody_takes_it(read: ReadSession, order: WorkOrder, now: datetime) -
          [order.queue_name in w.queues for w in fleet.workers]),
         ("worker_type", f"no such worker takes tasks of the type {order.worker_type}",
          [not w.accepts or order.worker_type in (None, *w.accepts) for w in fleet.workers]),
-        ("runtime", f"no such worker has the runtime {order.runtime}",
+        ("runtime", _lack_told(fleet.workers, order.runtime),
          [order.runtime in (None, *w.runtimes) for w in fleet.workers]),
         ("capability", f"no such worker knows {_needs(required)}",
          [satisfies(_knows(w), required) for w in fleet.workers]),
@@ -265,6 +265,17 @@ async def _nobody_takes_it(read: ReadSession, order: WorkOrder, now: datetime) -
     names = [worker.name for worker in able_workers]
     told = ", ".join(names[:_SHOWN])
     return [_reason("workers_busy", f"all slots of {told} are taken", workers=names)]
+
+
+def _lack_told(workers: Sequence[Worker], runtime: str | None) -> str:
+    problems = [
+        f"on {worker.name}: {report.problem}"
+        for worker in workers
+        for report in worker.runtime_reports
+        if report.name == runtime and report.problem
+    ]
+    told = f"no such worker has the runtime {runtime}"
+    return f"{told}; {'; '.join(problems[:_SHOWN])}" if problems else told
 
 
 def _limits_told(workers: Sequence[Worker], runtime: str | None) -> str:

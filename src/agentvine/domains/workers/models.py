@@ -30,7 +30,7 @@ from agentvine.domains.workers.enums import (
     WorkerType,
 )
 from agentvine.protocol.controls import WorkerControls
-from agentvine.protocol.workers import RuntimeLimit
+from agentvine.protocol.workers import RuntimeLimit, RuntimeReportOut
 
 
 def _default_queues() -> list[str]:
@@ -59,7 +59,8 @@ class Worker(Base):
     context_window_size: Mapped[int] = integer(200_000)
     config: Mapped[dict[str, Any]] = document(dict, nullable=True)
     """``isolation``: how it holds its runs; ``controls``: what it can do to them on a person's
-    behalf; both as it told when it registered. ``limited_runtimes``: what its logins wait for."""
+    behalf; ``runtime_reports``: what it found of runtimes; all as it told when it registered.
+    ``limited_runtimes``: what its logins wait for."""
     capabilities: Mapped[list[Any]] = document(list, "[]", nullable=True)
     last_heartbeat_at: Mapped[datetime | None] = stamp()
     session_id: Mapped[uuid.UUID | None] = mapped_column(Uuid())
@@ -90,6 +91,12 @@ class Worker(Base):
         """What it can do to its runs on a person's behalf; None for workers that do not tell."""
         told = (self.config or {}).get("controls")
         return None if told is None else WorkerControls.model_validate(told)
+
+    @property
+    def runtime_reports(self) -> list[RuntimeReportOut]:
+        """What it found of each runtime; empty for workers that do not tell."""
+        told: list[Any] = (self.config or {}).get("runtime_reports") or []
+        return [RuntimeReportOut.model_validate(each) for each in told]
 
     @property
     def limited_runtimes(self) -> list[RuntimeLimit]:

@@ -52,7 +52,13 @@ async def register_worker(tx: Transaction, actor: WorkerActor, wanted: WorkerReg
     worker.max_concurrent_tasks = wanted.max_concurrent_tasks
     isolation = wanted.isolation.model_dump(mode="json") if wanted.isolation else None
     controls = wanted.controls.model_dump(mode="json") if wanted.controls else None
-    worker.config = {**(worker.config or {}), "isolation": isolation, "controls": controls}
+    reports = [each.model_dump(mode="json") for each in wanted.runtime_reports or ()]
+    worker.config = {
+        **(worker.config or {}),
+        "isolation": isolation,
+        "controls": controls,
+        "runtime_reports": reports,
+    }
     worker.is_draining = False
     worker.deleted_at = None
     worker.started_at = tx.now

@@ -14,6 +14,14 @@ from typing import Any
 
 from agentvine.kit.errors import Invalid
 from agentvine.runtimes.base import ModelAccess, RunContext
+from agentvine.runtimes.logins import (
+    CLAUDE_LOGIN,
+    CODEX_LOGIN,
+    GEMINI_LOGIN,
+    OPENCODE_LOGIN,
+    QWEN_LOGIN,
+    OwnLogin,
+)
 from agentvine.runtimes.pins import (
     CLAUDE_AGENT_ACP,
     CODEX_ACP,
@@ -49,6 +57,7 @@ class AcpAgent:
 
     name: str
     pin: Pin
+    login: OwnLogin
     start: Callable[[RunContext, str | None], Start]
     """Given the context and the model's name, if there is one."""
     mode: str | None = None
@@ -72,6 +81,8 @@ def _claude(context: RunContext, model: str | None) -> Start:
             "ANTHROPIC_AUTH_TOKEN": access.key,
             "CLAUDE_CONFIG_DIR": str(_home(context) / "claude"),
         }
+    else:
+        environment |= CLAUDE_LOGIN.variables()
     return Start(argv=("claude-agent-acp",), environment=environment, files={"claude/.keep": ""})
 
 
@@ -85,6 +96,7 @@ def _codex(context: RunContext, model: str | None) -> Start:
     if (access := context.models) is None:
         if model:
             environment["CODEX_CONFIG"] = json.dumps({"model": model})
+        environment |= CODEX_LOGIN.variables()
         return Start(argv=("codex-acp",), environment=environment)
     environment |= {"CODEX_HOME": str(_home(context) / "codex"), "AGENTVINE_MODEL_KEY": access.key}
     lines = [f"model = {json.dumps(model)}"] if model else []
@@ -113,7 +125,7 @@ def _gemini(context: RunContext, model: str | None) -> Start:
     argv = ["gemini", "--acp", *(["-m", model] if model else [])]
     environment = {"GEMINI_CLI_TRUST_WORKSPACE": "true", "GEMINI_CLI_NO_RELAUNCH": "true"}
     if (access := context.models) is None:
-        return Start(argv=tuple(argv), environment=environment)
+        return Start(argv=tuple(argv), environment=environment | GEMINI_LOGIN.variables())
     environment |= {
         "HOME": str(_home(context)),
         "GEMINI_API_KEY": access.key,
@@ -185,7 +197,7 @@ def _qwen(context: RunContext, model: str | None) -> Start:
     if model:
         environment["OPENAI_MODEL"] = model
     if (access := context.models) is None:
-        return Start(argv=tuple(argv), environment=environment)
+        return Start(argv=tuple(argv), environment=environment | QWEN_LOGIN.variables())
     environment |= {
         "HOME": str(_home(context)),
         "OPENAI_API_KEY": access.key,
@@ -202,6 +214,7 @@ AGENTS = {
         AcpAgent(
             name="opencode",
             pin=OPENCODE,
+            login=OPENCODE_LOGIN,
             start=_opencode,
             # Of a prompt's calls it tells the last one alone.
             tells_usage=False,
@@ -209,24 +222,28 @@ AGENTS = {
         AcpAgent(
             name="gemini",
             pin=GEMINI,
+            login=GEMINI_LOGIN,
             start=_gemini,
             mode="default",
         ),
         AcpAgent(
             name="claude-agent-acp",
             pin=CLAUDE_AGENT_ACP,
+            login=CLAUDE_LOGIN,
             start=_claude,
             mode="default",
         ),
         AcpAgent(
             name="codex-acp",
             pin=CODEX_ACP,
+            login=CODEX_LOGIN,
             start=_codex,
             shows_errors_as_text=True,
         ),
         AcpAgent(
             name="qwen-acp",
             pin=QWEN,
+            login=QWEN_LOGIN,
             start=_qwen,
             mode="default",
         ),

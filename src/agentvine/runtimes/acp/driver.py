@@ -1,26 +1,18 @@
 """The runtimes of agents that speak the protocol: those that we know, and any other."""
 
 import asyncio
-import json
-import os
-import re
 import shlex
-import shutil
-from contextlib import suppress
 from pathlib import Path
 
-from agentvine.config.settings import environment_for_child
-from agentvine.kit.errors import AppError, Invalid
-from agentvine.kit.process import capture
+from agentvine.kit.errors import Invalid
 from agentvine.runtimes.acp.agents import AGENTS, AcpAgent, Start
 from agentvine.runtimes.acp.program import AcpProgram, SessionPlan
 from agentvine.runtimes.agent import AGENT_WATCH, run_agent
 from agentvine.runtimes.base import LoginState, RunContext, RunOutcome, RuntimeInfo
-from agentvine.runtimes.detection import find_program, not_installed, require_program
+from agentvine.runtimes.detection import detect_program, places_of, require_program
+from agentvine.runtimes.logins import no_way_to_a_model
 from agentvine.runtimes.resuming import brief_of, prompt_of, run_or_begin_anew
 from agentvine.runtimes.runner import Program
-
-_VERSION_SECONDS = 20.0
 
 
 class AgentCommandMissing(Invalid):
@@ -41,23 +33,8 @@ class AcpRuntime:
         self.name = agent.name
 
     async def detect(self) -> RuntimeInfo:
-        """Look for its program, and ask it for its version."""
-        pin = self._agent.pin
-        found = find_program(pin)
-        return RuntimeInfo(
-            name=self.name,
-            is_available=found is not None,
-            problem=None if found else not_installed(pin),
-            version=await version_of(found) if found else None,
-            takes_messages=True,
-            # Whether it is logged in, it does not tell without a question to its provider.
-            login=LoginState.UNKNOWN,
-            uses_models=True,
-            asks=True,
-            resumes=True,
-            pinned_version=pin.version,
-            install=pin.install,
-        )
+        """Look for its program, its version, and a login."""
+        return await detect_program(self.name, self._agent.pin, self._agent.login)
 
     async def run(self, context: RunContext) -> RunOutcome:
         """Do the task, going on with an earlier session where there is one.
@@ -67,9 +44,11 @@ class AcpRuntime:
             ModelNotNamed: It has to be told a model.
         """
         agent, brief = self._agent, brief_of(context)
+        require_program(agent.pin)
+        if context.models is None and agent.login.state() is LoginState.MISSING:
+            return no_way_to_a_model(context, agent.login)
         model = brief.model or (context.models.default_model if context.models else None)
         start = agent.start(context, model)
-        require_program(agent.pin)
         await asyncio.to_thread(_write_files, context.home, start)
         return await _run(context, start, agent, model)
 
@@ -115,38 +94,6 @@ def acp_runtimes() -> list[AcpRuntime | AnyAcpRuntime]:
     return [*(AcpRuntime(agent) for agent in AGENTS.values()), AnyAcpRuntime()]
 
 
-async def version_of(program: Path) -> str | None:
-    """The version of a program: as its package says, else as it says itself."""
-    if (told := await asyncio.to_thread(_packaged_version, program)) is not None:
-        return told
-    try:
-        said = await capture(
-            [str(program), "--version"],
-            cwd=Path("/"),
-            environment=environment_for_child(),
-            timeout_seconds=_VERSION_SECONDS,
-        )
-    except AppError:
-        return None
-    found = re.search(r"\d+\.\d+(?:\.\d+)?\S*", said.stdout.decode("utf-8", "replace"))
-    return found[0] if found else None
-
-
-def _packaged_version(program: Path) -> str | None:
-    """What the npm package says that the program is part of; to start it would take a second."""
-    for folder in program.resolve().parents:
-        if folder.name == "node_modules":
-            return None
-        with suppress(OSError, ValueError):
-            about: object = json.loads((folder / "package.json").read_bytes())
-            match about:
-                case {"version": str(version)}:
-                    return version
-                case _:
-                    pass
-    return None
-
-
 async def _run(
     context: RunContext, start: Start, agent: AcpAgent | None, model: str | None
 ) -> RunOutcome:
@@ -155,7 +102,7 @@ async def _run(
         timeout_seconds=context.timeout_seconds,
         extra_environment=start.environment,
         watch=AGENT_WATCH,
-        needs=places_of(start.argv[0], context),
+        needs=places_of(start.argv[0]),
         has_input=True,
     )
 
@@ -175,22 +122,6 @@ async def _run(
         return await run_agent(context, AcpProgram(program, plan))
 
     return await run_or_begin_anew(context, run)
-
-
-def places_of(program: str, context: RunContext) -> tuple[Path, ...]:
-    """Where a program is installed, with what it needs beside it, for a sandbox."""
-    path = context.environment().get("PATH", os.defpath)
-    places: dict[Path, None] = {}
-    for each in (program, "node"):
-        found = shutil.which(each, path=path)
-        if found is None:
-            continue
-        for one in (Path(found), Path(found).resolve()):
-            modules = [up for up in one.parents if up.name == "node_modules"]
-            place = modules[-1] if modules else one.parent
-            if not place.is_relative_to("/usr"):
-                places[place] = None
-    return tuple(places)
 
 
 def _write_files(home: Path | None, start: Start) -> None:

@@ -2,22 +2,19 @@
 
 import asyncio
 import json
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from agentvine.config.settings import environment_for_child
 from agentvine.protocol.enums import PermissionLevel
 from agentvine.runtimes.agent import AGENT_WATCH
 from agentvine.runtimes.base import LoginState, RunContext, RunOutcome, RuntimeInfo
 from agentvine.runtimes.detection import detect_program, places_of, require_program
+from agentvine.runtimes.logins import CLAUDE_LOGIN, link_login, no_way_to_a_model
 from agentvine.runtimes.pins import CLAUDE_CODE
 from agentvine.runtimes.resuming import brief_of
 from agentvine.runtimes.runner import Program
-from agentvine.runtimes.stream_json.running import no_way_to_a_model, run_stream
+from agentvine.runtimes.stream_json.running import run_stream
 
-_LOGIN_VARIABLES = ("CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_API_KEY")
-_CREDENTIALS = ".credentials.json"
 _RULES = (
     "If the repository has a file AGENTS.md or CLAUDE.md, read it before you begin, and follow it."
 )
@@ -30,11 +27,6 @@ _MODES = {
         ("Bash", "Edit", "Write", "NotebookEdit", "WebFetch", "WebSearch", "mcp__agentvine"),
     ),
 }
-_NO_WAY = (
-    "Claude Code has no way to a model: set up a provider on the server (`agentvine provider`), or "
-    "log in on the worker's machine (`claude`, then /login), or give the worker "
-    "CLAUDE_CODE_OAUTH_TOKEN."
-)
 
 
 class ClaudeCodeRuntime:
@@ -46,8 +38,7 @@ class ClaudeCodeRuntime:
 
     async def detect(self) -> RuntimeInfo:
         """Look for `claude`, and whether its user is logged in."""
-        login = LoginState.READY if _own_login() else LoginState.MISSING
-        return await detect_program(self.name, CLAUDE_CODE, login)
+        return await detect_program(self.name, CLAUDE_CODE, CLAUDE_LOGIN)
 
     async def run(self, context: RunContext) -> RunOutcome:
         """Do the task.
@@ -56,8 +47,8 @@ class ClaudeCodeRuntime:
             AgentProgramMissing: `claude` is not here.
         """
         program = require_program(CLAUDE_CODE)
-        if context.models is None and not _own_login():
-            return no_way_to_a_model(_NO_WAY)
+        if context.models is None and CLAUDE_LOGIN.state() is LoginState.MISSING:
+            return no_way_to_a_model(context, CLAUDE_LOGIN)
         home = context.home or Path(context.environment().get("HOME", "/"))
         config = home / "claude" if context.home else home / ".claude"
         await asyncio.to_thread(_prepare, config, context)
@@ -108,34 +99,16 @@ def _environment(context: RunContext, config: Path, model: str | None) -> dict[s
             # What it asks on the side must be of the same list.
             own["ANTHROPIC_DEFAULT_HAIKU_MODEL"] = model
         return own
-    return own | _own_variables()
+    return own | CLAUDE_LOGIN.variables()
 
 
 def _prepare(config: Path, context: RunContext) -> None:
     config.mkdir(parents=True, exist_ok=True, mode=0o700)
-    own, linked = _user_config() / _CREDENTIALS, config / _CREDENTIALS
-    if context.home is not None and linked.is_symlink():
-        linked.unlink()
-    if context.home is not None and context.models is None and own.is_file():
-        with suppress(FileExistsError):
-            linked.symlink_to(own)
+    if context.home is not None:
+        link_login(CLAUDE_LOGIN, config, is_wanted=context.models is None)
     if context.mcp is not None:
         headers = {"Authorization": f"Bearer {context.mcp.key}"}
         server = {"type": "http", "url": context.mcp.url, "headers": headers}
         path = config / "agentvine-mcp.json"
         path.touch(mode=0o600)
         path.write_text(json.dumps({"mcpServers": {"agentvine": server}}))
-
-
-def _own_login() -> bool:
-    return bool(_own_variables()) or (_user_config() / _CREDENTIALS).is_file()
-
-
-def _own_variables() -> dict[str, str]:
-    ours = environment_for_child(_LOGIN_VARIABLES)
-    return {name: ours[name] for name in _LOGIN_VARIABLES if ours.get(name)}
-
-
-def _user_config() -> Path:
-    ours = environment_for_child(("CLAUDE_CONFIG_DIR",))
-    return Path(ours.get("CLAUDE_CONFIG_DIR") or Path.home() / ".claude")

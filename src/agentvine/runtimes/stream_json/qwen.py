@@ -5,15 +5,15 @@ import json
 from functools import partial
 from pathlib import Path
 
-from agentvine.config.settings import environment_for_child
 from agentvine.protocol.enums import PermissionLevel
 from agentvine.runtimes.agent import AGENT_WATCH
 from agentvine.runtimes.base import LoginState, RunContext, RunOutcome, RuntimeInfo
 from agentvine.runtimes.detection import detect_program, places_of, require_program
+from agentvine.runtimes.logins import QWEN_LOGIN, no_way_to_a_model
 from agentvine.runtimes.pins import QWEN
 from agentvine.runtimes.resuming import brief_of
 from agentvine.runtimes.runner import Program
-from agentvine.runtimes.stream_json.running import no_way_to_a_model, run_stream
+from agentvine.runtimes.stream_json.running import run_stream
 
 _MODES = {
     PermissionLevel.HUMAN_REQUIRED: "default",
@@ -26,11 +26,6 @@ QWEN_SETTINGS = {
     "telemetry": {"enabled": False},
 }
 """Its settings file, whichever protocol it is driven by."""
-_NO_WAY = (
-    "Qwen Code has no way to a model: set up a provider on the server (`agentvine provider`), or "
-    "give the worker OPENAI_API_KEY, OPENAI_BASE_URL and OPENAI_MODEL."
-)
-_OWN = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL")
 
 
 class QwenRuntime:
@@ -42,8 +37,7 @@ class QwenRuntime:
 
     async def detect(self) -> RuntimeInfo:
         """Look for `qwen`, and whether the worker has a key for it."""
-        login = LoginState.READY if _own_variables() else LoginState.MISSING
-        return await detect_program(self.name, QWEN, login)
+        return await detect_program(self.name, QWEN, QWEN_LOGIN)
 
     async def run(self, context: RunContext) -> RunOutcome:
         """Do the task.
@@ -52,8 +46,8 @@ class QwenRuntime:
             AgentProgramMissing: `qwen` is not here.
         """
         program = require_program(QWEN)
-        if context.models is None and not _own_variables():
-            return no_way_to_a_model(_NO_WAY)
+        if context.models is None and QWEN_LOGIN.state() is LoginState.MISSING:
+            return no_way_to_a_model(context, QWEN_LOGIN)
         home = context.home or Path(context.environment().get("HOME", "/"))
         if context.home is not None:
             await asyncio.to_thread(_write_settings, home)
@@ -75,7 +69,7 @@ def _plan(context: RunContext, program: Path, home: Path, session_id: str | None
         environment["OPENAI_BASE_URL"] = f"{context.models.base_url}/openai/v1"
         environment["OPENAI_API_KEY"] = context.models.key
     else:
-        environment |= _own_variables()
+        environment |= QWEN_LOGIN.variables()
     if model:
         environment["OPENAI_MODEL"] = model
     return Program(
@@ -86,12 +80,6 @@ def _plan(context: RunContext, program: Path, home: Path, session_id: str | None
         needs=places_of(program),
         has_input=True,
     )
-
-
-def _own_variables() -> dict[str, str]:
-    """What the worker's user has set for it; nothing where the key is not among it."""
-    ours = environment_for_child(_OWN)
-    return {name: ours[name] for name in _OWN if ours.get(name)} if ours.get(_OWN[0]) else {}
 
 
 def _write_settings(home: Path) -> None:

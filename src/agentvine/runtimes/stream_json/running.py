@@ -4,10 +4,8 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from agentvine.kit.process import ExitReason
-from agentvine.protocol.enums import FailureClass
 from agentvine.runtimes.agent import run_agent
-from agentvine.runtimes.base import RunContext, RunFailure, RunOutcome
+from agentvine.runtimes.base import RunContext, RunOutcome
 from agentvine.runtimes.resuming import prompt_of, run_or_begin_anew
 from agentvine.runtimes.runner import Program
 from agentvine.runtimes.stream_json.moving import bring_session
@@ -42,15 +40,3 @@ async def run_stream(
         return await run_agent(context, program)
 
     return await run_or_begin_anew(context, run)
-
-
-def no_way_to_a_model(message: str) -> RunOutcome:
-    """How a run ends for which there is neither a provider nor a login."""
-    return RunOutcome(
-        reason=ExitReason.EXITED,
-        exit_code=None,
-        duration_seconds=0.0,
-        message=message,
-        failure=RunFailure(FailureClass.AUTH_FAILED, message),
-        told_result=False,
-    )
