@@ -280,6 +280,26 @@ def test_agents_and_how_they_were_set_up(cli: Cli):
     assert cli("agent", "show", "Ada").exit_code == 4
 
 
+def test_what_an_agent_remembers(cli: Cli):
+    project = ("--project", json_of(cli, "project", "create", "Notes of agents")["id"])
+    cli.ok("agent", "create", "Mnemo", "--type", "coder", *project)
+    assert "Mnemo remembers nothing" in cli("memory", "list", "Mnemo", *project).err
+    kept = cli("memory", "remember", "Mnemo", "style", "imports", "isort sorts them", "--days", "3")
+    said(kept, "Mnemo remembers style/imports")
+    limits = ("fact", "limits", '{"lines": 100}', "--json-value", "--importance", "9")
+    cli.ok("memory", "remember", "Mnemo", *limits, *project)
+    not_json = ("memory", "remember", "Mnemo", "fact", "limits", "{lines", "--json-value")
+    assert cli(*not_json).exit_code == 2
+    said(cli("memory", "list", "Mnemo"), "imports", "isort sorts them", "limits", '{"lines": 100}')
+    found = json_of(cli, "memory", "recall", "Mnemo", "sorting", "imports")
+    assert [each["memory"]["key"] for each in found["items"]] == ["imports"]
+    assert "1 more had no room" in cli("memory", "recall", "Mnemo", "--max-tokens", "8").err
+    assert "remembers nothing of it" in cli("memory", "recall", "Mnemo", "zebra").err
+    said(cli("memory", "forget", "Mnemo", "style", "imports"), "has forgotten 1")
+    said(cli("memory", "forget", "Mnemo", "fact"), "has forgotten 0")
+    said(cli("memory", "forget", "Mnemo", "fact", *project), "has forgotten 1")
+
+
 def test_providers_their_keys_and_their_models(cli: Cli, tmp_path: Path):
     key_file = tmp_path / "key"
 

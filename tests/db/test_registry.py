@@ -24,7 +24,7 @@ async def db(database: Database) -> Database:
     async with database.transaction() as tx:
         connection = await tx.connection()
         await connection.run_sync(
-            schema_objects.drop_ours, ("trigger", "view", "index", "function")
+            schema_objects.drop_ours, ("trigger", "view", "index", "function", "table")
         )
         await tx.execute(text(TABLE.format(time=time)))
         await tx.execute(text("INSERT INTO notes (id, body) VALUES (1, 'one'), (2, 'two')"))

@@ -181,6 +181,12 @@ CASES = {
     "DELETE /agents/{agent_id}": Case("agents:write", ROW),
     "GET /agents/{agent_id}/revisions": Case("agents:read", ROW),
     "POST /agents/{agent_id}/restore": Case("agents:write", ROW, {"revision": 1}),
+    "PUT /agents/{agent_id}/memories": Case(
+        "agents:write", ROW, {"category": "fact", "key": "k", "value": "v"}
+    ),
+    "GET /agents/{agent_id}/memories": Case("agents:read", ROW),
+    "GET /agents/{agent_id}/memories/recall": Case("agents:read", ROW, query={"query": "x"}),
+    "DELETE /agents/{agent_id}/memories": Case("agents:write", ROW, query={"category": "fact"}),
     "GET /model-providers": Case("models:read", LIST),
     "POST /model-providers": Case(
         "models:write",

@@ -19,8 +19,10 @@ _RULES = {"a": "no action", "c": "cascade", "n": "set null", "r": "restrict", "d
 
 
 def read_postgres(connection: Connection) -> Catalog:
-    """The schema of the current database."""
-    tables = {name: TableInfo() for (name,) in query(connection, _TABLES) if name not in NOT_OURS}
+    """The schema of the current database; of a derived table only how it was made."""
+    derived = dict(query(connection, _DERIVED))
+    left_out = NOT_OURS | derived.keys()
+    tables = {name: TableInfo() for (name,) in query(connection, _TABLES) if name not in left_out}
     for table, name, kind, not_null, default, generated in query(connection, _COLUMNS):
         if table in tables:
             tables[table].columns[name] = ColumnInfo(
@@ -34,14 +36,16 @@ def read_postgres(connection: Connection) -> Catalog:
         if table in tables:
             _add_constraint(tables[table], kind, tuple(columns or ()), (name, target, rule, shown))
     for table, name, method, unique, columns, where, shown in query(connection, _INDEXES):
-        if table in tables:
+        if table in derived:
+            derived[name] = shown
+        elif table in tables:
             tables[table].indexes[name] = IndexInfo(
                 ", ".join(columns), method, unique, plain(where or ""), shown
             )
     for table, name, shown in query(connection, _TRIGGERS):
         if table in tables:
             tables[table].triggers[name] = shown
-    return Catalog(tables, has_gin=True, other=dict(query(connection, _FUNCTIONS)))
+    return Catalog(tables, has_gin=True, other=dict(query(connection, _FUNCTIONS)) | derived)
 
 
 def _add_constraint(
@@ -83,6 +87,11 @@ def _default(shown: str) -> str:
 
 _HERE = "(SELECT oid FROM pg_namespace WHERE nspname = current_schema())"
 _TABLES = f"SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = {_HERE}"
+_DERIVED = f"""
+SELECT c.relname, string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ')
+  FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+ WHERE c.relkind = 'r' AND c.relnamespace = {_HERE} AND a.attnum > 0
+   AND obj_description(c.oid, 'pg_class') LIKE 'agentvine %' GROUP BY c.relname"""
 _COLUMNS = f"""
 SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
        coalesce(pg_get_expr(d.adbin, d.adrelid), ''), a.attgenerated <> ''

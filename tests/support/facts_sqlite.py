@@ -15,6 +15,7 @@ from tests.support.facts_catalog import (
 )
 
 _MILLIONTHS = 1_000_000
+_DERIVED = "SELECT name, sql FROM sqlite_master WHERE sql LIKE 'CREATE VIRTUAL TABLE%'"
 _CHECK = re.compile(r"CONSTRAINT (\w+) CHECK \(")
 _NAMED = re.compile(r"CONSTRAINT \w+ (?!CHECK)[^\n]*")
 _TYPES = {
@@ -31,20 +32,21 @@ _TYPES = {
 
 
 def read_sqlite(connection: Connection) -> Catalog:
-    """The schema of the open file."""
+    """The schema of the open file; of a derived table only how it was made."""
+    derived = dict(query(connection, _DERIVED))
     tables = {
         name: _table(connection, name, sql)
         for name, sql in query(
             connection, "SELECT name, sql FROM sqlite_master WHERE type = 'table'"
         )
-        if name not in NOT_OURS
+        if name not in NOT_OURS and not any(name.startswith(each) for each in derived)
     }
     for name, table, sql in query(
         connection, "SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger'"
     ):
         tables[table].triggers[name] = sql
     views = query(connection, "SELECT name, sql FROM sqlite_master WHERE type = 'view'")
-    return Catalog(tables, has_gin=False, other=dict(views))
+    return Catalog(tables, has_gin=False, other=dict(views) | derived)
 
 
 def _table(connection: Connection, name: str, sql: str) -> TableInfo:

@@ -42,6 +42,7 @@ COMMANDS: dict[str, Lazy] = {
     "budget": Lazy(f"{_GROUPS}.usage:budget", "What may be spent on language models."),
     "usage": Lazy(f"{_GROUPS}.usage:usage", "What language models used and cost."),
     "agent": Lazy(f"{_GROUPS}.agents:agent", "The agents of a team."),
+    "memory": Lazy(f"{_GROUPS}.memories:memory", "What agents remember."),
     "provider": Lazy(f"{_GROUPS}.providers:provider", "Providers of models, and their keys."),
     "model": Lazy(f"{_GROUPS}.providers:model", "Which models may be used, and by which names."),
     "price": Lazy(f"{_GROUPS}.prices:price", "What models cost, where the table is not right."),

@@ -10,6 +10,7 @@ from agentvine.client.agents import AgentsApi
 from agentvine.client.executions import ExecutionsApi
 from agentvine.client.identity import AuthApi, TokensApi, UsersApi
 from agentvine.client.limits import LimitsApi
+from agentvine.client.memories import MemoriesApi
 from agentvine.client.modifications import ModificationsApi
 from agentvine.client.projects import ProjectsApi, RepositoriesApi
 from agentvine.client.providers import ModelsApi, ProvidersApi
@@ -69,6 +70,7 @@ class Client:
         self.budgets = BudgetsApi(self._transport)
         self.usage = UsageApi(self._transport)
         self.agents = AgentsApi(self._transport)
+        self.memories = MemoriesApi(self._transport)
         self.prices = PricesApi(self._transport)
         self.providers = ProvidersApi(self._transport)
         self.models = ModelsApi(self._transport)

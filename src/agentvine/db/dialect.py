@@ -33,6 +33,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from agentvine.db.errors import DatabaseBusy, DatabaseFull, DatabaseReadOnly, DatabaseUnreachable
+from agentvine.db.fulltext import FullText, PostgresFullText, SqliteFullText
 from agentvine.db.postgres import sqlstate_of
 from agentvine.db.types import SQLITE_NOW, SQLITE_NOW_FORMAT, UtcDateTime
 from agentvine.kit.errors import Unavailable
@@ -71,6 +72,7 @@ class Dialect(ABC):
     supports_direct: ClassVar[bool]
     """One statement may change several tables, so that ``Database.direct`` is of use."""
     supports_notify: ClassVar[bool]
+    full_text: ClassVar[FullText]
 
     @abstractmethod
     def now_sql(self) -> ColumnElement[datetime]:
@@ -166,6 +168,7 @@ class SqliteDialect(Dialect):
     supports_skip_locked = False
     supports_direct = False
     supports_notify = False
+    full_text = SqliteFullText()
 
     def now_sql(self) -> ColumnElement[datetime]:
         return literal_column(SQLITE_NOW, _INSTANT)
@@ -270,6 +273,7 @@ class PostgresDialect(Dialect):
     supports_skip_locked = True
     supports_direct = True
     supports_notify = True
+    full_text = PostgresFullText()
 
     def now_sql(self) -> ColumnElement[datetime]:
         # Stable within a statement, so that an index can be used; moves within a transaction.

@@ -7,6 +7,9 @@ end of every migration, in the migration's own transaction (``schema_objects.py`
 
 An object states the tables and columns it ``needs``; at an older revision, where one of them does
 not exist yet, the object is left out.
+
+A table here is a derived one: it holds nothing that cannot be found in other tables, and is filled
+from them when it is made. It may be dropped and made again at any time.
 """
 
 import hashlib
@@ -18,13 +21,19 @@ from sqlalchemy import MetaData
 
 from agentvine.db.types import SQLITE_NOW
 
-Kind = Literal["function", "view", "index", "trigger"]
+Kind = Literal["table", "function", "view", "index", "trigger"]
 DialectName = Literal["sqlite", "postgresql"]
 
 MARKER = "/* agentvine */"
 """Stands in the DDL of every object we made, so that one we no longer want can be told apart."""
 
-_CREATION_ORDER: dict[Kind, int] = {"function": 0, "view": 1, "index": 2, "trigger": 3}
+_CREATION_ORDER: dict[Kind, int] = {
+    "table": 0,
+    "function": 1,
+    "view": 2,
+    "index": 3,
+    "trigger": 4,
+}
 _TOUCH_FUNCTION = "agentvine_touch_{column}"
 _REFUSE_FUNCTION = "agentvine_refuse_change"
 
@@ -39,11 +48,14 @@ class SchemaObject:
     table: str = ""
     needs: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
     unique: bool = False
+    fill: Mapping[DialectName, str] = field(default_factory=dict["DialectName", str])
+    """Puts the rows into a derived table that was just made."""
 
     def create_sql(self, dialect: DialectName) -> str:
         """The statement that makes the object."""
         kind = f"UNIQUE {self.kind}" if self.unique else self.kind
         kind = f"OR REPLACE {kind}" if kind == "function" else kind
+        kind = f"VIRTUAL {kind}" if kind == "table" and dialect == "sqlite" else kind
         return f"CREATE {kind.upper()} {self.name} {MARKER} {self.body[dialect]}".replace(
             # A function's argument list belongs to its name.
             f"{self.name} {MARKER} ()",
@@ -60,7 +72,8 @@ class SchemaObject:
 
     def digest(self, dialect: DialectName) -> str:
         """A short fingerprint of the definition."""
-        return hashlib.sha256(self.create_sql(dialect).encode()).hexdigest()[:16]
+        definition = self.create_sql(dialect) + self.fill.get(dialect, "")
+        return hashlib.sha256(definition.encode()).hexdigest()[:16]
 
 
 class Registry:
@@ -202,6 +215,26 @@ class Registry:
         body = _bodies(sqlite and f"AS {sqlite}", postgresql and f"AS {postgresql}")
         needed = {table: frozenset(columns) for table, columns in needs.items()}
         self.register(SchemaObject("view", name, body, "", needed))
+
+    def derived_table(
+        self,
+        name: str,
+        *,
+        needs: Mapping[str, Iterable[str]],
+        sqlite: tuple[str, str],
+        postgresql: tuple[str, str],
+    ) -> None:
+        """Add a table that is filled from others, and kept by triggers that are added besides.
+
+        Args:
+            name: Unique in the database.
+            needs: The columns it is filled from, per table.
+            sqlite: What follows its name (``USING fts5(...)``), and the statement that fills it.
+            postgresql: Likewise (``(... tsvector)``).
+        """
+        needed = {table: frozenset(columns) for table, columns in needs.items()}
+        body, fill = _bodies(sqlite[0], postgresql[0]), _bodies(sqlite[1], postgresql[1])
+        self.register(SchemaObject("table", name, body, "", needed, fill=fill))
 
     def updated_at_triggers(self, metadata: MetaData) -> None:
         """Add the trigger to every table that has an ``updated_at`` column."""

@@ -1,4 +1,4 @@
-"""Brings the triggers, views, functions and expression indexes of a database to the registry.
+"""Brings triggers, views, functions, expression indexes and derived tables to the registry.
 
 ``apply`` changes only what differs, so it may run as often as one likes. What we made carries a
 mark: on SQLite a comment in the stored statement, on PostgreSQL a COMMENT with two fingerprints,
@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 from agentvine.db.registry import MARKER, DialectName, Kind, Registry, SchemaObject
 
 _PG_MARK = "agentvine "
-_DROP_ORDER: dict[Kind, int] = {"trigger": 0, "index": 1, "view": 2, "function": 3}
+_DROP_ORDER: dict[Kind, int] = {"trigger": 0, "index": 1, "view": 2, "function": 3, "table": 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,11 @@ def apply(connection: Connection, registry: Registry) -> list[Difference]:
     for item in registry.wanted(catalog.dialect, catalog.columns(connection)):
         if item.name in different:
             catalog.create(connection, item)
+            if fill := item.fill.get(catalog.dialect):
+                connection.execute(text(_literal(fill)))
+    if any(difference.kind == "table" for difference in differences):
+        # What stands on a derived table could not be wanted before there was one.
+        differences += apply(connection, registry)
     return differences
 
 
@@ -122,7 +127,8 @@ class _SqliteCatalog:
         rows = connection.execute(
             text(
                 "SELECT type, name, tbl_name, sql FROM sqlite_master "
-                "WHERE type IN ('trigger', 'view', 'index') AND sql IS NOT NULL"
+                "WHERE type IN ('trigger', 'view', 'index') AND sql IS NOT NULL "
+                "OR sql LIKE 'CREATE VIRTUAL TABLE%'"
             )
         )
         return {
@@ -196,6 +202,14 @@ SELECT 'index', i.relname, t.relname, pg_get_indexdef(x.indexrelid) || x.indisva
        obj_description(i.oid, 'pg_class')
   FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid
   JOIN here ON here.oid = i.relnamespace
+UNION ALL
+SELECT 'table', c.relname, '',
+       (SELECT string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', '
+                          ORDER BY a.attnum)
+          FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+       obj_description(c.oid, 'pg_class')
+  FROM pg_class c JOIN here ON here.oid = c.relnamespace
+ WHERE c.relkind = 'r'
 """
 
 

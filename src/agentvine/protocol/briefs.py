@@ -54,6 +54,14 @@ class BriefMessage(Output):
     text: str
 
 
+class BriefMemory(Output):
+    """Something that the agent is to know, as it was remembered."""
+
+    category: str
+    key: str
+    text: str
+
+
 class RunBriefOut(Output):
     """What an agent is to do, and how; texts are written for it."""
 
@@ -72,3 +80,5 @@ class RunBriefOut(Output):
     last_failure: FailureClass | None = None
     answers: list[BriefAnswer] = Field(default_factory=list[BriefAnswer])
     messages: list[BriefMessage] = Field(default_factory=list[BriefMessage])
+    memories: list[BriefMemory] = Field(default_factory=list[BriefMemory])
+    """What the agent remembers that may be of use here."""

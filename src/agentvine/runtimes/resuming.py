@@ -47,6 +47,7 @@ def prompt_of(context: RunContext, *, is_resumed: bool) -> str:
         parts.append(brief.instruction)
         if brief.rules_file_path:
             parts.append(f"## Rules\n\nFollow the rules in `{brief.rules_file_path}`.")
+        parts.extend(_known(brief))
         if brief.summary:
             parts.append(f"## Earlier attempts\n\n{brief.summary}")
     if brief.answers:
@@ -56,6 +57,18 @@ def prompt_of(context: RunContext, *, is_resumed: bool) -> str:
         told = "\n\n".join(f"{each.author}: {each.text}" for each in brief.messages)
         parts.append(f"## Said meanwhile\n\n{told}")
     return "\n\n".join(parts)
+
+
+def _known(brief: RunBriefOut) -> list[str]:
+    """What was remembered; told once, since a session that goes on has heard it."""
+    if not brief.memories:
+        return []
+    told = "\n".join(f"- {each.category}/{each.key}: {each.text}" for each in brief.memories)
+    caution = (
+        "Notes of earlier work, which may be out of date; where they and the files differ, the "
+        "files are right."
+    )
+    return [f"## What you remember\n\n{caution}\n\n{told}"]
 
 
 def brief_of(context: RunContext) -> RunBriefOut:

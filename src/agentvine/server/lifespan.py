@@ -9,6 +9,7 @@ import structlog
 
 from agentvine.config.settings import Settings, with_secret_key
 from agentvine.db.session import Database
+from agentvine.domains.agents.jobs import MemoryChore
 from agentvine.domains.conversations.questions import CHANNEL as QUESTIONS
 from agentvine.domains.executions.importing import BundleImporter
 from agentvine.domains.executions.jobs import ImportChore
@@ -182,6 +183,7 @@ def _tidying_chores(database: Database, uses: LastUses) -> tuple[Chore, ...]:
     return (
         Chore("uses", uses.write, every_seconds=_USES_SECONDS),
         Chore("forget", TidyingChore(database).run, every_seconds=_TIDYING_SECONDS),
+        Chore("memories", MemoryChore(database).run, every_seconds=_TIDYING_SECONDS),
     )
 
 

@@ -6,6 +6,7 @@ from sqlalchemy import Index
 from sqlalchemy.schema import CheckConstraint, SchemaItem
 
 VERSION_TABLE = "alembic_version"
+_OF_FTS5 = frozenset({"data", "idx", "content", "docsize", "config"})
 
 
 class Filters:
@@ -26,6 +27,8 @@ class Filters:
     ) -> bool:
         """Whether to compare the object at all."""
         if kind == "table" and reflected:
+            if self._is_derived(name):
+                return False
             # A partition of one of our tables is made by a chore and is not in the models.
             return name != VERSION_TABLE and (compare_to is not None or not _is_partition(name))
         if name in self._registered:
@@ -33,6 +36,11 @@ class Filters:
         if isinstance(item, Index | CheckConstraint):
             return self._is_for_this_dialect(item)
         return True
+
+    def _is_derived(self, name: str | None) -> bool:
+        """A table of the registry, or one of those in which SQLite keeps a full-text index."""
+        head, _, tail = (name or "").rpartition("_")
+        return name in self._registered or (tail in _OF_FTS5 and head in self._registered)
 
     def _is_for_this_dialect(self, item: Any) -> bool:
         """Whether ``ddl_if(dialect=...)`` lets the object exist here."""

@@ -6,17 +6,20 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 from pydantic import ValidationError
 
-from agentvine.domains.agents import queries, service
+from agentvine.domains.agents import memory, queries, recall, service
 from agentvine.domains.agents.enums import AgentType
 from agentvine.domains.agents.errors import (
     AgentExists,
     AgentForbidden,
     AgentInUse,
     AgentNotFound,
+    MemoryMisplaced,
     RevisionNotFound,
     RulesPathInvalid,
+    TooManyMemories,
 )
 from agentvine.domains.agents.models import Agent, AgentRevision
+from agentvine.domains.agents.recall import Asked
 from agentvine.domains.identity.idempotency import CreateOnce
 from agentvine.domains.projects.errors import ProjectArchived, ProjectNotFound, ProjectReadOnly
 from agentvine.http.deps import (
@@ -39,14 +42,26 @@ from agentvine.protocol.agents import (
     AgentRevisionOut,
 )
 from agentvine.protocol.base import PageOut
+from agentvine.protocol.memories import (
+    MAX_RECALL_TOKENS,
+    MAX_RECALLED,
+    RECALL_TOKENS,
+    ForgottenOut,
+    MemoryIn,
+    MemoryOut,
+    RecalledOut,
+    RecallOut,
+)
 
 router = APIRouter(tags=["agents"])
 
 AgentReader = Annotated[UserActor, Depends(require("agents:read"))]
 AgentWriter = Annotated[UserActor, Depends(require("agents:write"))]
+Category = Annotated[str, Query(min_length=1, max_length=50)]
 
 _SETTINGS = frozenset(AgentModelConfig.model_fields)
 _WRITE = (AgentNotFound, AgentForbidden, ProjectReadOnly, ProjectArchived)
+_REMEMBER = (*_WRITE, ProjectNotFound)
 
 
 @router.get("/agents")
@@ -143,6 +158,76 @@ async def restore_agent(
     agent = await queries.get_agent(tx, actor, agent_id)
     check_version(agent.revision, expected)
     return _agent_out(await service.restore_agent(tx, actor, agent, body.revision))
+
+
+@router.put(
+    "/agents/{agent_id}/memories", responses=responses(*_REMEMBER, MemoryMisplaced, TooManyMemories)
+)
+async def remember(agent_id: uuid.UUID, body: MemoryIn, actor: AgentWriter, tx: Tx) -> MemoryOut:
+    """Keep something in an agent's memory, instead of what stood under this category and key."""
+    agent = await queries.get_agent(tx, actor, agent_id)
+    return MemoryOut.model_validate(await memory.remember_for_agent(tx, actor, agent, body))
+
+
+@router.get("/agents/{agent_id}/memories", responses=responses(AgentNotFound))
+async def list_memories(
+    agent_id: uuid.UUID,
+    actor: AgentReader,
+    read: Read,
+    page: Paging,
+    *,
+    project_id: uuid.UUID | None = None,
+    category: Category | None = None,
+) -> PageOut[MemoryOut]:
+    """What an agent remembers, oldest first; of a project, what it knows in general too."""
+    agent = await queries.get_agent(read, actor, agent_id)
+    asked = Asked(project_id=project_id, category=category)
+    found = await recall.list_memories(read, actor, agent, page, asked)
+    items = [MemoryOut.model_validate(row) for row in found.items]
+    return PageOut(items=items, next_cursor=found.next_cursor)
+
+
+@router.get("/agents/{agent_id}/memories/recall", responses=responses(AgentNotFound))
+async def recall_memories(
+    agent_id: uuid.UUID,
+    actor: AgentReader,
+    read: Read,
+    *,
+    query: Annotated[str, Query(max_length=4000)] = "",
+    project_id: uuid.UUID | None = None,
+    category: Category | None = None,
+    max_tokens: Annotated[int, Query(ge=1, le=MAX_RECALL_TOKENS)] = RECALL_TOKENS,
+    limit: Annotated[int, Query(ge=1, le=MAX_RECALLED)] = MAX_RECALLED,
+) -> RecallOut:
+    """What an agent remembers of something, the most useful first; without a query, of anything."""
+    agent = await queries.get_agent(read, actor, agent_id)
+    asked = Asked(
+        text=query,
+        project_id=project_id,
+        category=category,
+        max_tokens=max_tokens,
+        limit=limit,
+    )
+    found = await recall.recall(read, actor, agent, asked)
+    items = [RecalledOut.model_validate(each) for each in found.items]
+    return RecallOut(items=items, tokens=found.tokens, left_out=found.left_out)
+
+
+@router.delete("/agents/{agent_id}/memories", responses=responses(*_REMEMBER))
+async def forget(
+    agent_id: uuid.UUID,
+    actor: AgentWriter,
+    tx: Tx,
+    *,
+    category: Category,
+    key: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
+    project_id: uuid.UUID | None = None,
+) -> ForgottenOut:
+    """Forget by category and key, or a whole category; in general, or of one project."""
+    agent = await queries.get_agent(tx, actor, agent_id)
+    await memory.check_may_change_memories(tx, actor, agent, project_id)
+    count = await memory.forget(tx, agent, category=category, key=key, project_id=project_id)
+    return ForgottenOut(count=count)
 
 
 def _agent_out(agent: Agent) -> AgentOut:

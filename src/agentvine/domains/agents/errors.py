@@ -1,6 +1,6 @@
 """What can go wrong with agents."""
 
-from agentvine.kit.errors import Conflict, Forbidden, Invalid, NotFound
+from agentvine.kit.errors import Conflict, Forbidden, Invalid, LimitReached, NotFound
 
 
 class AgentNotFound(NotFound):
@@ -43,3 +43,15 @@ class RulesPathInvalid(Invalid):
     """The rules file is not inside the repository."""
 
     code = "rules_path_invalid"
+
+
+class MemoryMisplaced(Invalid):
+    """The agent cannot remember this so."""
+
+    code = "memory_misplaced"
+
+
+class TooManyMemories(LimitReached):
+    """The agent remembers too much."""
+
+    code = "too_many_memories"

@@ -19,6 +19,7 @@ from agentvine.db.columns import (
     uuid_key,
     varchar,
 )
+from agentvine.db.fulltext import WordIndex, keep_words
 from agentvine.db.types import Json
 from agentvine.domains.agents.enums import AgentId, AgentMemoryId, AgentRevisionId, AgentType
 from agentvine.domains.projects.enums import ProjectId
@@ -87,6 +88,7 @@ class AgentMemory(Base):
         Index("idx_agent_memory_agent", "agent_id"),
         Index("idx_agent_memory_project", "project_id"),
         Index("idx_agent_memory_expires", "expires_at"),
+        Index("idx_agent_memory_importance", "agent_id", "importance", "updated_at"),
     )
 
     id: Mapped[AgentMemoryId] = uuid_key()
@@ -99,3 +101,9 @@ class AgentMemory(Base):
     expires_at: Mapped[datetime | None] = stamp()
     created_at: Mapped[datetime] = stamp_now()
     updated_at: Mapped[datetime] = stamp_now()
+
+
+MEMORY_WORDS = WordIndex(
+    "agent_memory", scopes=("agent_id",), head=("category", "key"), body="value", is_json=True
+)
+keep_words(MEMORY_WORDS)

@@ -7,6 +7,7 @@ from sqlalchemy import select, update
 
 from agentvine.db.session import ReadSession, Transaction
 from agentvine.domains.agents.models import Agent
+from agentvine.domains.agents.recall import Asked, memory_text, recall_for_run
 from agentvine.domains.conversations import questions
 from agentvine.domains.executions.enums import ExecutionStatus
 from agentvine.domains.executions.models import Execution
@@ -20,6 +21,7 @@ from agentvine.kit.actor import WorkerActor
 from agentvine.protocol.briefs import (
     BriefAnswer,
     BriefIn,
+    BriefMemory,
     BriefMessage,
     NativeSession,
     RunBriefOut,
@@ -82,6 +84,7 @@ async def get_brief(
         last_failure=_failure_of(earlier[0]) if earlier else None,
         answers=await _answers(read, task),
         messages=await _missed_messages(read, order),
+        memories=await _memories(read, actor, agent, task) if agent else [],
     )
 
 
@@ -106,6 +109,18 @@ def _answer_in_words(facts: questions.Facts) -> str:
         return said
     decided = "Yes." if answer.decision is AnswerDecision.ALLOW else "No."
     return f"{decided} {said}".strip()
+
+
+async def _memories(
+    read: ReadSession, actor: WorkerActor, agent: Agent, task: Task
+) -> list[BriefMemory]:
+    asked = Asked(text=f"{task.title} {task.description or ''}", project_id=task.project_id)
+    return [
+        BriefMemory(
+            category=each.memory.category, key=each.memory.key, text=memory_text(each.memory)
+        )
+        for each in await recall_for_run(read, actor, agent, asked)
+    ]
 
 
 async def note_session(
