@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from agentvine.domains.executions import states as executions
 from agentvine.domains.modifications import states as modifications
+from agentvine.domains.plans import states as plans
 from agentvine.domains.tasks import states as tasks
 from agentvine.domains.work import states as work
 from agentvine.protocol.enums import (
@@ -17,6 +18,7 @@ from agentvine.protocol.enums import (
     FailureHandling,
     ModificationStatus,
     OrderStatus,
+    PlanStatus,
     TaskStatus,
 )
 from tools.pages import Page, code, table, text_of
@@ -68,6 +70,13 @@ def moves_of(allowed: Mapping[S, frozenset[S]]) -> dict[str, list[str]]:
 
 
 MACHINES = (
+    Machine(
+        "Plans",
+        "src/agentvine/domains/plans/states.py",
+        (PlanStatus.DRAFT,),
+        moves_of(plans.ALLOWED),
+        "A version. Only a draft can be changed; at most one version of a name is active.",
+    ),
     Machine(
         "Tasks",
         "src/agentvine/domains/tasks/states.py",

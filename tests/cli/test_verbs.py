@@ -261,6 +261,38 @@ def test_a_worker_is_invited(cli: Cli):
     assert cli("worker", "revoke", "nobody", "--yes").exit_code == 4
 
 
+def test_a_plan_from_a_file_to_its_archive(cli: Cli, repository: Repo, tmp_path: Path):
+    cli.ok("repo", "register", str(repository.path))
+    where = ("--repo", str(repository.path))
+    file = tmp_path / "plan.yaml"
+    file.write_text("name: beds\nfeature_plan: {goal: Grow.}\nsteps: [{key: a, title: Dig}]\n")
+    assert cli("plan", "create", *where).exit_code == 2, "it has no name"
+
+    said(cli("plan", "create", *where, "--file", str(file)), "beds is a plan")
+    assert cli("plan", "create", *where, "--file", str(file)).exit_code == 5
+    shown = cli.ok("plan", "show", "beds", *where).out
+    assert "## a: Dig" in shown
+    (tmp_path / "next.md").write_text(shown.replace("Dig", "Dig deep"))
+    said(cli("plan", "edit", "beds", *where, "-d", "In spring."), "is changed")
+    assert cli("plan", "edit", "beds", *where).exit_code == 2
+    said(cli("plan", "activate", "beds", *where), "version 1 of beds is active")
+    assert cli("plan", "edit", "beds", *where, "-d", "x").exit_code == 5
+    said(cli("plan", "revise", "beds", *where, "--file", str(tmp_path / "next.md")), "version 2")
+    said(cli("plan", "diff", "beds", *where), "-## a: Dig", "+## a: Dig deep")
+    assert cli("plan", "diff", "beds@1", *where).exit_code == 4
+    found = json_of(cli, "plan", "search", '{"steps": [{"title": "Dig deep"}]}', *where)
+    assert [hit["plan"]["version"] for hit in found] == [2]
+    assert cli("plan", "search", "[]").exit_code == 2
+    assert len(json_of(cli, "plan", "history", "beds@2", *where)) == 4
+    said(cli("plan", "delete", "beds", *where, "--yes"), "is deleted")
+    rows = json_of(cli, "plan", "versions", "beds", *where)
+    assert [(row["version"], row["status"]) for row in rows] == [(1, "active")]
+    said(cli("plan", "complete", "beds", *where), "is completed")
+    said(cli("plan", "archive", "beds@1", *where), "is archived")
+    said(cli("plan", "list", *where, "--status", "archived"), "beds")
+    assert cli("plan", "show", "beds@7", *where).exit_code == 4
+
+
 def test_agents_and_how_they_were_set_up(cli: Cli):
     made = cli(
         *("agent", "create", "Ada", "--type", "coder", "--runtime", "command"),

@@ -172,6 +172,24 @@ CASES = {
     "GET /budgets/{budget_id}": Case("budgets:read", ROW),
     "PATCH /budgets/{budget_id}": Case("budgets:write", ROW, {"amount_usd": "30.00"}),
     "DELETE /budgets/{budget_id}": Case("budgets:write", ROW),
+    "GET /plans": Case("plans:read", LIST),
+    "POST /plans": Case(
+        "plans:write", ROW, {"name": "{unique}", "repository_id": "{repository_id}"}
+    ),
+    "POST /plans/search": Case("plans:read", LIST, {"contains": {"goal": "Grow."}}),
+    "GET /plans/{plan_id}": Case("plans:read", ROW),
+    "PATCH /plans/{plan_id}": Case("plans:write", ROW, {"description": "new"}),
+    "DELETE /plans/{plan_id}": Case("plans:write", ROW),
+    "GET /plans/{plan_id}/versions": Case("plans:read", ROW),
+    "POST /plans/{plan_id}/revise": Case("plans:write", ROW),
+    "POST /plans/{plan_id}/activate": Case("plans:write", ROW),
+    "POST /plans/{plan_id}/complete": Case("plans:write", ROW),
+    "POST /plans/{plan_id}/archive": Case("plans:write", ROW),
+    "GET /plans/{plan_id}/artifacts": Case("plans:read", ROW),
+    "POST /plans/{plan_id}/artifacts": Case(
+        "plans:write", ROW, {"artifact_type": "feature_plan", "content": {"goal": "Grow more."}}
+    ),
+    "GET /plans/{plan_id}/diff/{other_id}": Case("plans:read", ROW),
     "GET /agents": Case("agents:read", LIST),
     "POST /agents": Case(
         "agents:write", ROW, {"name": "{unique}", "type": "coder", "project_id": "{project_id}"}
@@ -344,6 +362,7 @@ async def request_for(stage: Stage, name: str) -> Request:
     if name in WANT_A_LIMIT:
         await limit_and_pause(stage.api, scene.names["project_id"])
     scene.names["new_repository"] = str(stage.repository)
+    path = path.replace("/diff/{other_id}", "/diff/{plan_id}")
     if "{depends_on}" in path:
         path = path.replace("{task_id}", "{other_id}").replace("{depends_on}", "{task_id}")
     options: dict[str, Any] = {"params": scene.fill(case.query)}

@@ -134,6 +134,12 @@ async def _with_agent(api: Api, people: People, names: Names, queue: str) -> Nam
     return {"agent_id": (await people.owner.post("/agents", body))["id"]}
 
 
+async def _with_plan(api: Api, people: People, names: Names, queue: str) -> Names:
+    goal = {"artifact_type": "feature_plan", "content": {"goal": "Grow."}}
+    body = {"name": unique("plan"), "repository_id": names["repository_id"], "artifacts": [goal]}
+    return {"plan_id": (await people.owner.post("/plans", body))["id"]}
+
+
 async def _with_provider(api: Api, people: People, names: Names, queue: str) -> Names:
     provider = await _add_provider(people.owner, names["project_id"])
     return {"provider_id": provider["id"], "credential_id": provider["credentials"][0]["id"]}
@@ -168,6 +174,7 @@ _MORE: dict[frozenset[str], Callable[[Api, People, Names, str], Awaitable[Names]
     frozenset({"rule_id"}): _with_rule,
     frozenset({"budget_id"}): _with_budget,
     frozenset({"agent_id"}): _with_agent,
+    frozenset({"plan_id"}): _with_plan,
     frozenset({"provider_id", "credential_id"}): _with_provider,
     frozenset({"price_id"}): _with_price,
     frozenset({"token_id"}): _with_token,

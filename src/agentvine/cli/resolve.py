@@ -18,6 +18,7 @@ from agentvine.protocol.agents import AgentOut
 from agentvine.protocol.executions import ExecutionOut
 from agentvine.protocol.identity import TokenOut, UserOut
 from agentvine.protocol.modifications import ModificationOut
+from agentvine.protocol.plans import PlanOut
 from agentvine.protocol.projects import ProjectOut, RepositoryOut
 from agentvine.protocol.providers import CredentialOut, ProviderOut
 from agentvine.protocol.tasks import TaskOut
@@ -179,6 +180,24 @@ async def find_agent(session: Session, name: str, project: str | None = None) ->
     return _only(own or found, name, "agent", lambda row: str(row.id))
 
 
+async def find_plan(session: Session, name: str, repository: str | None = None) -> PlanOut:
+    """A version of a plan: NAME for the newest one, NAME@2 for the second, or an id."""
+    if (given := as_uuid(name)) is not None:
+        return await session.client.plans.get(given)
+    number = re.fullmatch(r"(.+)@(\d{1,6})", name)
+    wanted, version = (number[1], int(number[2])) if number else (name, None)
+    of = (await find_repository(session, repository)).id if repository else None
+    rows = await collect(session.client.plans.list(name=wanted, repository_id=of))
+    fits = [row for row in rows if version is None or row.version == version]
+    newest = {row.repository_id: row for row in sorted(fits, key=lambda row: row.version)}
+    return _only(
+        list(newest.values()),
+        name,
+        "plan",
+        lambda row: f"{row.id} of the repository {row.repository_id}",
+    )
+
+
 async def find_provider(session: Session, name: str, project: str | None = None) -> ProviderOut:
     """A provider of models by name or id; one for all before those of projects."""
     if (given := as_uuid(name)) is not None:
@@ -293,6 +312,7 @@ _GROUP = {
     "provider": "provider",
     "key": "provider",
     "task": "task",
+    "plan": "plan",
     "project": "project",
     "repository": "repo",
     "worker": "worker",

@@ -12,6 +12,7 @@ from agentvine.client.identity import AuthApi, TokensApi, UsersApi
 from agentvine.client.limits import LimitsApi
 from agentvine.client.memories import MemoriesApi
 from agentvine.client.modifications import ModificationsApi
+from agentvine.client.plans import PlansApi
 from agentvine.client.projects import ProjectsApi, RepositoriesApi
 from agentvine.client.providers import ModelsApi, ProvidersApi
 from agentvine.client.questions import QuestionsApi
@@ -71,6 +72,7 @@ class Client:
         self.usage = UsageApi(self._transport)
         self.agents = AgentsApi(self._transport)
         self.memories = MemoriesApi(self._transport)
+        self.plans = PlansApi(self._transport)
         self.prices = PricesApi(self._transport)
         self.providers = ProvidersApi(self._transport)
         self.models = ModelsApi(self._transport)

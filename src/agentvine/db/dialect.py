@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal
 
 from sqlalchemy import (
+    Boolean,
     ColumnElement,
     Float,
     Select,
@@ -26,7 +27,7 @@ from sqlalchemy import (
     text,
     type_coerce,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
 from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 from sqlalchemy.exc import DBAPIError
@@ -35,7 +36,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from agentvine.db.errors import DatabaseBusy, DatabaseFull, DatabaseReadOnly, DatabaseUnreachable
 from agentvine.db.fulltext import FullText, PostgresFullText, SqliteFullText
 from agentvine.db.postgres import sqlstate_of
-from agentvine.db.types import SQLITE_NOW, SQLITE_NOW_FORMAT, UtcDateTime
+from agentvine.db.types import SQLITE_NOW, SQLITE_NOW_FORMAT, Json, UtcDateTime
 from agentvine.kit.errors import Unavailable
 
 _INSTANT = UtcDateTime()
@@ -129,6 +130,15 @@ class Dialect(ABC):
         """Whether a StrList column and the values share an item."""
 
     @abstractmethod
+    def json_contains(
+        self, column: ColumnElement[Any], wanted: Mapping[str, Any]
+    ) -> ColumnElement[bool]:
+        """Whether a Json column holds the document: its keys, at their places, with their values.
+
+        A list holds another one when it holds each of its items somewhere.
+        """
+
+    @abstractmethod
     def greatest(self, *values: ColumnElement[Any]) -> ColumnElement[Any]:
         """The greatest of several values in one row."""
 
@@ -217,6 +227,11 @@ class SqliteDialect(Dialect):
     ) -> ColumnElement[bool]:
         items = func.json_each(column).table_valued("value")
         return exists(select(literal(1)).select_from(items).where(items.c.value.in_(list(values))))
+
+    def json_contains(
+        self, column: ColumnElement[Any], wanted: Mapping[str, Any]
+    ) -> ColumnElement[bool]:
+        return func.agentvine_json_contains(column, type_coerce(wanted, Json()), type_=Boolean())
 
     def greatest(self, *values: ColumnElement[Any]) -> ColumnElement[Any]:
         return func.max(*values, type_=values[0].type)
@@ -321,6 +336,11 @@ class PostgresDialect(Dialect):
     def _array(column: ColumnElement[Any]) -> Any:
         item = getattr(column.type, "item", Text())
         return type_coerce(column, ARRAY(item))
+
+    def json_contains(
+        self, column: ColumnElement[Any], wanted: Mapping[str, Any]
+    ) -> ColumnElement[bool]:
+        return type_coerce(column, JSONB()).contains(wanted)
 
     def greatest(self, *values: ColumnElement[Any]) -> ColumnElement[Any]:
         return func.greatest(*values, type_=values[0].type)

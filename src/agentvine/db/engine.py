@@ -27,6 +27,7 @@ from sqlalchemy.util.concurrency import in_greenlet
 
 from agentvine.config.settings import DatabaseSettings
 from agentvine.db import postgres
+from agentvine.db.containment import json_text_contains
 from agentvine.db.dialect import Dialect, dialect_named
 from agentvine.kit.errors import Invalid
 
@@ -135,6 +136,9 @@ def _open_sqlite(url: URL, settings: DatabaseSettings) -> AsyncEngine:
         for pragma in pragmas:
             cursor.execute(pragma)
         cursor.close()
+        cast("Any", connection).create_function(
+            "agentvine_json_contains", 2, json_text_contains, deterministic=True
+        )
         given_up = threading.Event()
         entry.info[_GIVEN_UP] = given_up
         # SQLite's own interrupt() would also stop the ROLLBACK that must follow it.

@@ -66,6 +66,23 @@ class DependencyType(StrEnum):
     DUPLICATE = "duplicate"
 
 
+class PlanStatus(StrEnum):
+    """Where a plan version stands."""
+
+    DRAFT = "draft"
+    ACTIVE = "active"
+    COMPLETED = "completed"
+    ARCHIVED = "archived"
+
+
+class ArtifactType(StrEnum):
+    """What a plan's artifact holds."""
+
+    FEATURE_PLAN = "feature_plan"
+    IMPLEMENTATION_STEPS = "implementation_steps"
+    CODE_CHANGES = "code_changes"
+
+
 class CapabilityLevel(StrEnum):
     """How well a worker can do something, weakest first."""
 

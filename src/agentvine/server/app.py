@@ -14,6 +14,7 @@ from agentvine.domains.gateway import api as gateway
 from agentvine.domains.gateway.relay import Gateway
 from agentvine.domains.identity import api as identity
 from agentvine.domains.modifications import api as modifications
+from agentvine.domains.plans import api as plans
 from agentvine.domains.projects import api as projects
 from agentvine.domains.questions import api as questions
 from agentvine.domains.tasks import api as tasks
@@ -37,6 +38,7 @@ _SLICES = (
     identity,
     projects,
     agents,
+    plans,
     tasks,
     work,
     workers,

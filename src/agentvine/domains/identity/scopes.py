@@ -16,6 +16,7 @@ _AREAS = (
     "models",
     "agents",
     "questions",
+    "plans",
 )
 
 SCOPES: frozenset[str] = frozenset(

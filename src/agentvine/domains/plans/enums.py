@@ -4,26 +4,20 @@ from enum import StrEnum
 from typing import NewType
 from uuid import UUID
 
+from agentvine.protocol.enums import ArtifactType, PlanStatus
+
+__all__ = [
+    "ArtifactType",
+    "ChatSessionId",
+    "ChatSessionStatus",
+    "PlanArtifactId",
+    "PlanId",
+    "PlanStatus",
+]
+
 PlanId = NewType("PlanId", UUID)
 PlanArtifactId = NewType("PlanArtifactId", UUID)
 ChatSessionId = NewType("ChatSessionId", UUID)
-
-
-class PlanStatus(StrEnum):
-    """Where a plan version stands."""
-
-    DRAFT = "draft"
-    ACTIVE = "active"
-    COMPLETED = "completed"
-    ARCHIVED = "archived"
-
-
-class ArtifactType(StrEnum):
-    """What a plan's artifact holds."""
-
-    FEATURE_PLAN = "feature_plan"
-    IMPLEMENTATION_STEPS = "implementation_steps"
-    CODE_CHANGES = "code_changes"
 
 
 class ChatSessionStatus(StrEnum):

@@ -13,6 +13,7 @@ from agentvine.db.columns import (
     foreign_key,
     gin_index,
     integer,
+    partial_index,
     stamp_now,
     uuid_key,
     varchar,
@@ -38,6 +39,10 @@ class Plan(Base):
         Index("idx_plans_repository_status", "repository_id", "status"),
         Index("idx_plans_version", "repository_id", "name", "version"),
         Index("idx_plans_status", "status"),
+        # What a name stands for now is one version, whoever accepts two at once.
+        partial_index(
+            "uq_plans_one_active", "repository_id", "name", where="status = 'active'", unique=True
+        ),
     )
 
     id: Mapped[PlanId] = uuid_key()
@@ -47,12 +52,19 @@ class Plan(Base):
     target_branch: Mapped[str] = varchar(100)
     version: Mapped[int] = integer(1, nullable=False)
     status: Mapped[PlanStatus] = choice(PlanStatus, 20, default=PlanStatus.DRAFT, nullable=True)
+    row_version: Mapped[int] = integer(1, nullable=False)
+    """Grows with every change of the version or its artifacts."""
     created_at: Mapped[datetime] = stamp_now()
     updated_at: Mapped[datetime] = stamp_now()
 
+    __mapper_args__ = {"version_id_col": row_version}  # noqa: RUF012  # read once by the mapper
+
 
 class PlanArtifact(Base):
-    """A part of a plan: the feature plan, its steps, the code changes."""
+    """A part of a plan: the feature plan, its steps, the code changes.
+
+    The newest of its type counts; those before it are how it came about.
+    """
 
     __tablename__ = "plan_artifacts"
     __table_args__ = (
@@ -64,6 +76,8 @@ class PlanArtifact(Base):
     plan_id: Mapped[PlanId] = foreign_key("plans.id", on_delete="CASCADE")
     content: Mapped[Any] = mapped_column(Json(), nullable=False)
     artifact_type: Mapped[ArtifactType] = choice(ArtifactType, 30)
+    created_by: Mapped[str | None] = varchar(200)
+    """As audit rows write it; NULL where raw SQL made it."""
     created_at: Mapped[datetime] = stamp_now()
 
 

@@ -14,6 +14,7 @@ from agentvine.db.columns import (
     foreign_key,
     integer,
     money,
+    partial_index,
     stamp,
     stamp_now,
     uuid_key,
@@ -58,6 +59,10 @@ class Task(Base):
         Index("idx_tasks_repository", "repository_id"),
         Index("idx_tasks_plan", "plan_id"),
         Index("idx_tasks_conversation", "conversation_id"),
+        # A step of a plan version becomes one task, however often it is accepted.
+        partial_index(
+            "uq_tasks_plan_step", "plan_id", "plan_step", where="plan_step IS NOT NULL", unique=True
+        ),
     )
 
     id: Mapped[TaskId] = uuid_key()
@@ -90,6 +95,8 @@ class Task(Base):
         "repositories.id", on_delete="SET NULL"
     )
     plan_id: Mapped[PlanId | None] = foreign_key("plans.id", on_delete="SET NULL")
+    plan_step: Mapped[str | None] = varchar(64)
+    """The key of the step of its plan that it is."""
     conversation_id: Mapped[ConversationId | None] = foreign_key(
         "conversations.id", on_delete="SET NULL"
     )
