@@ -67,7 +67,7 @@ docs-generate *ARGS:
 docs:
     uv run pytest tests/architecture/test_documents.py
 
-# Kill every part at random moments, the long form; prints its seed, writes chaos-report.{json,md}
+# Kill every part at random moments: `just chaos --minutes 10 --seed 7 --report DIR`; prints its seed
 chaos *ARGS:
     uv run python -m tools.chaos "$@"
 

@@ -12,8 +12,9 @@ Connections pass through unchanged until ``mode`` says otherwise:
 import asyncio
 import socket
 import struct
+from collections.abc import Callable
 from enum import Enum, auto
-from typing import Self
+from typing import Protocol, Self
 
 _CHUNK = 65536
 
@@ -27,11 +28,24 @@ class Mode(Enum):
     DOUBLE = auto()
 
 
+class Listener(Protocol):
+    """Who hears what goes over one connection."""
+
+    def passed_on(self, chunk: bytes) -> None:
+        """Bytes that go to the server now."""
+        ...
+
+    def answered(self, chunk: bytes) -> None:
+        """Bytes that the server has given."""
+        ...
+
+
 class Proxy:
     """Listens on a port of its own, in the running event loop."""
 
-    def __init__(self, target_port: int) -> None:
+    def __init__(self, target_port: int, tap: Callable[[], Listener] | None = None) -> None:
         self._target_port = target_port
+        self._tap = tap
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._changed = asyncio.Event()
@@ -49,10 +63,16 @@ class Proxy:
         self.cut()
 
     @property
+    def port(self) -> int:
+        """Where it listens."""
+        assert self._server is not None
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    @property
     def url(self) -> str:
         """Where clients are to connect."""
-        assert self._server is not None
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def mode(self) -> Mode:
@@ -89,10 +109,11 @@ class Proxy:
                 drain = asyncio.create_task(_throw_away(shadow))
                 drain.add_done_callback(lambda _: None)
             self._writers.update(opened)
+            tap = self._tap() if self._tap is not None else None
             await asyncio.wait(
                 [
-                    asyncio.create_task(self._pump(reader, targets)),
-                    asyncio.create_task(self._pump(upstream, [writer], is_answer=True)),
+                    asyncio.create_task(self._pass_on(reader, targets, tap)),
+                    asyncio.create_task(self._answer(upstream, writer, tap)),
                 ],
                 return_when=asyncio.FIRST_COMPLETED,
             )
@@ -106,24 +127,40 @@ class Proxy:
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self._target_port)
 
-    async def _pump(
+    async def _pass_on(
         self,
         reader: asyncio.StreamReader,
         writers: list[asyncio.StreamWriter],
-        *,
-        is_answer: bool = False,
+        tap: Listener | None,
     ) -> None:
         try:
             while chunk := await reader.read(_CHUNK):
-                while self._mode is Mode.STALL:
-                    await self._changed.wait()
-                if is_answer and self._mode is Mode.HALF_OPEN:
-                    continue
+                await self._wait_while_stalled()
+                if tap is not None:
+                    tap.passed_on(chunk)
                 for writer in writers:
                     writer.write(chunk)
                     await writer.drain()
         except OSError:
             return
+
+    async def _answer(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tap: Listener | None
+    ) -> None:
+        try:
+            while chunk := await reader.read(_CHUNK):
+                if tap is not None:
+                    tap.answered(chunk)
+                await self._wait_while_stalled()
+                if self._mode is not Mode.HALF_OPEN:
+                    writer.write(chunk)
+                    await writer.drain()
+        except OSError:
+            return
+
+    async def _wait_while_stalled(self) -> None:
+        while self._mode is Mode.STALL:
+            await self._changed.wait()
 
 
 async def _throw_away(reader: asyncio.StreamReader) -> None:

@@ -22,6 +22,7 @@ from agentvine.domains.identity.enums import TokenKind
 from agentvine.kit.clock import SystemClock
 from agentvine.kit.errors import AppError
 
+_ROOT = Path(__file__).parents[2]
 _READY_SECONDS = 120.0  # a busy machine takes its time
 _LOOK_AGAIN_SECONDS = 0.05
 
@@ -36,6 +37,8 @@ class Fleet:
     admin_token: str = ""
     worker_token: str = ""
     port: int = 0
+    settings: dict[str, str] = field(default_factory=dict)
+    """More of the environment, for servers and workers."""
     server: "subprocess.Popen[bytes] | None" = None
     workers: "dict[str, subprocess.Popen[bytes]]" = field(default_factory=dict)
 
@@ -72,7 +75,18 @@ class Fleet:
 
     async def start_server(self) -> None:
         """Start the server, and wait until it is ready."""
-        self.server = self._start("server", "--host", "127.0.0.1", "--port", str(self.port))
+        self.launch_server()
+        await self.until_ready()
+
+    def launch_server(self, *, wrong_by_seconds: float = 0.0) -> "subprocess.Popen[bytes]":
+        """Start the server, and do not wait; its clock may be wrong."""
+        place = ("--host", "127.0.0.1", "--port", str(self.port))
+        self.server = self._start("server", *place, wrong_by_seconds=wrong_by_seconds)
+        return self.server
+
+    async def until_ready(self) -> None:
+        """Wait until the server takes work; fail when it ends instead, or takes too long."""
+        assert self.server is not None
         deadline = time.monotonic() + _READY_SECONDS
         async with Client(self.url, timeout_seconds=5.0) as client:
             while True:
@@ -86,7 +100,9 @@ class Fleet:
                 else:
                     return
 
-    def start_worker(self, name: str = "w1", *more: str, url: str | None = None) -> None:
+    def start_worker(
+        self, name: str = "w1", *more: str, url: str | None = None, wrong_by_seconds: float = 0.0
+    ) -> "subprocess.Popen[bytes]":
         """Start a worker; it connects when it can, perhaps by way of a proxy."""
         self.workers[name] = self._start(
             "worker",
@@ -97,7 +113,9 @@ class Fleet:
             "--name",
             name,
             *more,
+            wrong_by_seconds=wrong_by_seconds,
         )
+        return self.workers[name]
 
     def kill(self, process: "subprocess.Popen[bytes] | None") -> None:
         """SIGKILL, and wait until the process is gone; what it started lives on."""
@@ -124,11 +142,15 @@ class Fleet:
             if _environment(process).get("AGENTVINE_TASK_ID") == str(task_id)
         ]
 
-    def leftovers(self) -> list[str]:
-        """Worktrees, run folders and programs that should be gone when all work is done."""
+    def leftovers(self, *known: "subprocess.Popen[bytes] | None") -> list[str]:
+        """Worktrees, run folders and programs that should be gone when all work is done.
+
+        Args:
+            *known: More processes that may be there.
+        """
         found = [str(path) for path in (self.worker_data / "worktrees").glob("*")]
         found += [str(path) for path in self.worker_data.glob("workers/*/runs/*")]
-        own = {process.pid for process in [*self.workers.values(), self.server] if process}
+        own = {process.pid for process in [*self.workers.values(), self.server, *known] if process}
         for process in psutil.process_iter():
             environment = _environment(process)
             is_ours = str(self.folder) in environment.get("AGENTVINE_TEST_FOLDER", "")
@@ -145,7 +167,9 @@ class Fleet:
             for path in sorted(self.folder.glob("*.log"))
         )
 
-    def _start(self, command: str, *args: str) -> "subprocess.Popen[bytes]":
+    def _start(
+        self, command: str, *args: str, wrong_by_seconds: float = 0.0
+    ) -> "subprocess.Popen[bytes]":
         environment = {
             **whole_environment(),
             "AGENTVINE_DATABASE_URL": _plain_url(self.database.url),
@@ -158,10 +182,15 @@ class Fleet:
             "AGENTVINE_QUEUE__RETRY_BASE_SECONDS": "0.2",
             "AGENTVINE_QUEUE__POLL_INTERVAL_SECONDS": "0.3",
             "AGENTVINE_TEST_FOLDER": str(self.folder),
+            **self.settings,
         }
+        program = ["agentvine"]
+        if wrong_by_seconds:
+            program = ["tests.support.wrong_clock", str(wrong_by_seconds)]
+            environment["PYTHONPATH"] = str(_ROOT)
         with (self.folder / f"{command}.log").open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "agentvine", command, *args],
+                [sys.executable, "-m", *program, command, *args],
                 env=environment,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,

@@ -25,6 +25,7 @@ from agentvine.http import problems
 from agentvine.http.deps import Public, State
 from agentvine.http.routes import endpoints_of
 from agentvine.http.state import HttpState
+from agentvine.kit.clock import Clock
 from agentvine.kit.errors import Internal
 from agentvine.server.lifespan import Running, running
 from agentvine.server.middleware import RequestContext
@@ -68,7 +69,9 @@ class PermissionUndeclared(Internal):
     code = "permission_undeclared"
 
 
-def create_app(settings: Settings, *, opened: Opened | None = None) -> FastAPI:
+def create_app(
+    settings: Settings, *, opened: Opened | None = None, clock: Clock | None = None
+) -> FastAPI:
     """Build the application; ``opened`` is told once everything behind it is open.
 
     Raises:
@@ -79,7 +82,7 @@ def create_app(settings: Settings, *, opened: Opened | None = None) -> FastAPI:
         description=_DESCRIPTION,
         version=__version__,
         generate_unique_id_function=operation_id,
-        lifespan=_lifespan(settings, opened),
+        lifespan=_lifespan(settings, opened, clock),
         docs_url="/docs",
         redoc_url=None,
         redirect_slashes=False,  # to an address made from what the client calls us
@@ -98,11 +101,11 @@ def create_app(settings: Settings, *, opened: Opened | None = None) -> FastAPI:
 
 
 def _lifespan(
-    settings: Settings, opened: Opened | None
+    settings: Settings, opened: Opened | None, clock: Clock | None
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
-        async with running(settings) as inside:
+        async with running(settings, clock=clock) as inside:
             app.state.agentvine = inside.http
             if opened is not None:
                 opened(inside)

@@ -11,6 +11,7 @@ from agentvine.config.settings import Settings
 from agentvine.db.engine import dialect_of, sqlite_path
 from agentvine.db.filelock import DatabaseFileLock
 from agentvine.domains.identity.service import NewUser
+from agentvine.kit.clock import Clock
 from agentvine.kit.logs import configure_logging
 from agentvine.server.app import create_app
 from agentvine.server.lifespan import Running
@@ -44,6 +45,7 @@ async def serve(
     ready: Ready | None = None,
     stop: asyncio.Event | None = None,
     migrate: bool = True,
+    clock: Clock | None = None,
 ) -> None:
     """Serve until SIGTERM, SIGINT or ``stop``.
 
@@ -54,6 +56,7 @@ async def serve(
         ready: Told once requests are answered.
         stop: Set to end the server; without it signals do, as uvicorn handles them.
         migrate: Whether to bring the schema up to date first.
+        clock: What it takes the time from; the machine's own when left out.
 
     Raises:
         AddressInUse: Something listens there already.
@@ -74,7 +77,7 @@ async def serve(
         await answer_at(
             listener,
             host,
-            create_app(settings, opened=opened.set_result),
+            create_app(settings, opened=opened.set_result, clock=clock),
             opened,
             ready=tell,
             stopping=lambda inside: inside.http.stopping.set(),

@@ -19,7 +19,7 @@ from agentvine.client.transport import NO_RETRIES
 from agentvine.config.settings import environment_for_child
 from agentvine.git.environment import FOR_REMOTES
 from agentvine.git.runner import Git
-from agentvine.kit.clock import SystemClock
+from agentvine.kit.clock import Clock, SystemClock
 from agentvine.kit.errors import AppError, Conflict, Internal, LimitReached, NotFound, Unavailable
 from agentvine.kit.ids import new_id
 from agentvine.kit.orphans import OrphanJournal
@@ -53,12 +53,15 @@ _STOP_SECONDS = 30.0
 log = structlog.get_logger(__name__)
 
 
-async def run_worker(config: WorkerConfig, *, runtimes: RuntimeRegistry | None = None) -> int:
+async def run_worker(
+    config: WorkerConfig, *, runtimes: RuntimeRegistry | None = None, clock: Clock | None = None
+) -> int:
     """Be a worker until told to stop.
 
     Args:
         config: Who it is and what it takes.
         runtimes: What it can run; those that come with AgentVine when left out.
+        clock: What it takes the time from; the machine's own when left out.
 
     Returns:
         The process's exit code.
@@ -69,7 +72,7 @@ async def run_worker(config: WorkerConfig, *, runtimes: RuntimeRegistry | None =
         ContainmentUnavailable: Runs cannot be held here as firmly as asked.
         AppError: The server does not take this worker: its token or its name is wrong.
     """
-    async with open_tools(config, runtimes or builtin_runtimes()) as tools:
+    async with open_tools(config, runtimes or builtin_runtimes(), clock) as tools:
         worker = Worker(tools)
         upkeep = asyncio.create_task(keep_up(tools))
         try:
@@ -82,7 +85,7 @@ async def run_worker(config: WorkerConfig, *, runtimes: RuntimeRegistry | None =
 
 @asynccontextmanager
 async def open_tools(
-    config: WorkerConfig, runtimes: RuntimeRegistry
+    config: WorkerConfig, runtimes: RuntimeRegistry, clock: Clock | None = None
 ) -> AsyncGenerator[WorkerTools]:
     """Lock the worker's folder, connect, and put its tools together."""
     config = config.checked()
@@ -108,7 +111,7 @@ async def open_tools(
                 client=client,
                 runtimes=runtimes,
                 journal=OrphanJournal(places.processes),
-                clock=SystemClock(),
+                clock=clock or SystemClock(),
                 redactor=Redactor([config.token.get_secret_value()]),
                 book=LeaseBook(),
                 heartbeat=partial(Heartbeat, config.server_url, config.token),
