@@ -11,6 +11,7 @@ import uvicorn
 
 from agentvine.config.settings import DatabaseSettings, normalise_database_url
 from agentvine.db.session import Database
+from agentvine.domains.gateway.bodies import BodyKeeper
 from agentvine.domains.gateway.keys import KeyDesk
 from agentvine.domains.gateway.relay import Gateway
 from agentvine.domains.gateway.targets import Target
@@ -54,7 +55,12 @@ async def serve(options: argparse.Namespace) -> None:
     database = await Database.open(DatabaseSettings(url=url), SystemClock())
     ledger = (NoBooks if options.without_budgets else Ledger)(database, f"bench:{options.port}")
     gateway = Gateway(
-        database, ledger, KeyDesk(database), OneTarget(options.upstream), ZoneInfo("UTC")
+        database,
+        ledger,
+        KeyDesk(database),
+        OneTarget(options.upstream),
+        ZoneInfo("UTC"),
+        BodyKeeper(database, 0),
     )
     config = uvicorn.Config(
         gateway, port=options.port, lifespan="off", log_level="error", access_log=False

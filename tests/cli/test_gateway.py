@@ -47,6 +47,7 @@ def test_runs_call_models_through_a_gateway_apart_and_wait_for_it_when_it_is_gon
 ):
     port = free_port()
     sandbox.more["AGENTVINE_GATEWAY_URL"] = f"http://127.0.0.1:{port}"
+    sandbox.more["AGENTVINE_KEEP_CALL_BODIES_DAYS"] = "1"
     sandbox.more["AGENTVINE_QUEUE__RETRY_BASE_SECONDS"] = "0.2"
     repo = make_repo(sandbox.folder / "repo")
     (sandbox.folder / "model.yaml").write_text(SCRIPT)
@@ -82,10 +83,15 @@ def test_runs_call_models_through_a_gateway_apart_and_wait_for_it_when_it_is_gon
                 elsewhere = http.get("/api/v1/tasks")
                 stranger = http.get("/gateway/openai/v1/models")
         done = shown(task)
+        calls = sandbox.run("call", "list", "--task", task, "--json").json
+        said_first = sandbox.run("call", "show", calls[-1]["request_id"]).out
         spent = sandbox.run("usage", "--by", "task", "--task", task, "--json").json["rows"]
 
     assert done["status"] == "completed", done
     assert [(row["tokens_in"], row["tokens_out"]) for row in spent] == [(200, 40)]
+    assert len(calls) == 2
+    assert "Make it" in said_first
+    assert "write_file" in said_first
     assert (health.status_code, ready.status_code) == (200, 200)
     assert (elsewhere.status_code, elsewhere.json()["code"]) == (404, "route_unknown")
     assert stranger.status_code == 401

@@ -241,6 +241,7 @@ CASES = {
     "DELETE /prices/{price_id}": Case("models:admin", ADMIN),
     "GET /usage": Case("usage:read", ANYBODY),
     "GET /usage/calls": Case("usage:read", LIST),
+    "GET /usage/calls/{request_id}/bodies": Case("usage:read", ROW),
     "POST /executions/{execution_id}/usage": Case(
         "work",
         WORK,

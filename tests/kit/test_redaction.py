@@ -45,6 +45,7 @@ BODY = "0123456789abcdefghij0123456789ABCDEFGHIJ0123"
 TOKENS = [
     f"avw_abcdefgh_{BODY}",
     f"ave_abcdefgh_{BODY}",
+    f"av_llm_abcdefghijkl_{BODY}",
     "sk-" + f"ant-api03-{BODY}",
     "sk-" + f"proj-{BODY}",
     "ghp" + f"_{BODY[:36]}",

@@ -14,6 +14,7 @@ import uvicorn
 from sqlalchemy import func, select
 
 from agentvine.db.session import Database
+from agentvine.domains.gateway.bodies import BodyKeeper
 from agentvine.domains.gateway.enums import ModelWire
 from agentvine.domains.gateway.keys import KeyDesk, make_key
 from agentvine.domains.gateway.relay import Gateway, KeyWatch
@@ -84,7 +85,7 @@ class Served:
 
 @asynccontextmanager
 async def running_gateway(
-    database: Database, *urls: str, drain_seconds: float = 60
+    database: Database, *urls: str, drain_seconds: float = 60, keep_days: float = 0
 ) -> AsyncIterator[Served]:
     """A gateway over a database, whose providers are at these addresses.
 
@@ -97,6 +98,7 @@ async def running_gateway(
         KeyDesk(database),
         targets,
         ZoneInfo("UTC"),
+        BodyKeeper(database, keep_days),
         drain_seconds,
     )
     listener = socket.socket()

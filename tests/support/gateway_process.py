@@ -9,6 +9,7 @@ import uvicorn
 
 from agentvine.config.settings import DatabaseSettings
 from agentvine.db.session import Database
+from agentvine.domains.gateway.bodies import BodyKeeper
 from agentvine.domains.gateway.keys import KeyDesk
 from agentvine.domains.gateway.relay import Gateway
 from agentvine.domains.usage.ledger import Ledger
@@ -21,7 +22,9 @@ async def serve(database_url: str, upstream: str, port: int, lifetime: float) ->
     database = await Database.open(DatabaseSettings(url=database_url), SystemClock())
     ledger = Ledger(database, f"port {port}", timedelta(seconds=lifetime))
     targets = FixedTargets([upstream])
-    gateway = Gateway(database, ledger, KeyDesk(database), targets, ZoneInfo("UTC"))
+    gateway = Gateway(
+        database, ledger, KeyDesk(database), targets, ZoneInfo("UTC"), BodyKeeper(database, 0)
+    )
     config = uvicorn.Config(gateway, port=port, lifespan="off", log_config=None, access_log=False)
     await uvicorn.Server(config).serve()
 

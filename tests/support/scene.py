@@ -1,12 +1,15 @@
 """One row of every kind that people can ask for, and people who may and may not see them."""
 
 import hashlib
+import uuid
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
+from agentvine.domains.gateway.bodies import BodyKeeper, Tape
 from agentvine.domains.projects import service as projects
 from agentvine.domains.tasks import dependencies
+from agentvine.domains.usage.models import TokenUsage
 from agentvine.kit.ids import new_id
 from agentvine.protocol.enums import DependencyType, UserRole
 from agentvine.protocol.projects import MemberIn
@@ -167,6 +170,20 @@ async def _with_price(api: Api, people: People, names: Names, queue: str) -> Nam
     return {"price_id": (await people.admin.post("/prices", rates))["id"]}
 
 
+async def _with_call(api: Api, people: People, names: Names, queue: str) -> Names:
+    request_id = unique("gw")
+    project_id = uuid.UUID(names["project_id"])
+    async with api.database.transaction() as tx:
+        row = TokenUsage(
+            request_id=request_id, project_id=project_id, model="m", usage_date=tx.now.date()
+        )
+        tx.add(row)
+    tape = Tape()
+    tape.take(b"{}")
+    await BodyKeeper(api.database, 1).keep(request_id, project_id, "", b"{}", tape)
+    return {"request_id": request_id}
+
+
 _MORE: dict[frozenset[str], Callable[[Api, People, Names, str], Awaitable[Names]]] = {
     frozenset(
         {"order_id", "execution_id", "worker_id", "modification_id", "question_id"}
@@ -177,6 +194,7 @@ _MORE: dict[frozenset[str], Callable[[Api, People, Names, str], Awaitable[Names]
     frozenset({"plan_id"}): _with_plan,
     frozenset({"provider_id", "credential_id"}): _with_provider,
     frozenset({"price_id"}): _with_price,
+    frozenset({"request_id"}): _with_call,
     frozenset({"token_id"}): _with_token,
     frozenset({"enrolment_id"}): _with_invitation,
 }

@@ -42,6 +42,7 @@ COMMANDS: dict[str, Lazy] = {
     "project": Lazy(f"{_GROUPS}.projects:project", "Projects and who may see them."),
     "budget": Lazy(f"{_GROUPS}.usage:budget", "What may be spent on language models."),
     "usage": Lazy(f"{_GROUPS}.usage:usage", "What language models used and cost."),
+    "call": Lazy(f"{_GROUPS}.usage:call", "Calls to language models, one by one."),
     "agent": Lazy(f"{_GROUPS}.agents:agent", "The agents of a team."),
     "memory": Lazy(f"{_GROUPS}.memories:memory", "What agents remember."),
     "provider": Lazy(f"{_GROUPS}.providers:provider", "Providers of models, and their keys."),

@@ -2,6 +2,7 @@
 
 import uuid
 from typing import Any
+from urllib.parse import quote
 
 from agentvine.client.pages import Listing
 from agentvine.client.transport import Call, Transport, edit, get, post
@@ -11,6 +12,7 @@ from agentvine.protocol.usage import (
     BudgetCreateIn,
     BudgetEditIn,
     BudgetOut,
+    CallBodiesOut,
     CallFilter,
     CallOut,
     SumQuery,
@@ -82,6 +84,12 @@ class UsageApi:
     def calls(self, wanted: CallFilter) -> Listing[CallOut]:
         """The calls, newest first."""
         return Listing(self._transport, "usage/calls", _params(wanted), PageOut[CallOut])
+
+    async def bodies(self, request_id: str) -> CallBodiesOut:
+        """What was said in a call, where it is kept."""
+        return await self._transport.fetch(
+            get(f"usage/calls/{quote(request_id, safe='')}/bodies"), CallBodiesOut
+        )
 
     async def report(self, execution_id: uuid.UUID, body: UsageReportIn) -> UsageReportOut:
         """Tell of calls that a runtime made past the gateway; telling again counts nothing."""

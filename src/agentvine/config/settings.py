@@ -235,6 +235,8 @@ class Settings(BaseSettings):
     """What all runs of a worker are held to."""
     providers: ProviderSettings = ProviderSettings()
     """Providers of models."""
+    keep_call_bodies_days: float = Field(default=0.0, ge=0, le=3650)
+    """How long the gateway keeps what is said in calls to models, secrets masked; 0: not at all."""
     time_zone: str = "UTC"
     """Whose midnight ends the days, weeks and months of budgets, like Europe/Berlin."""
 

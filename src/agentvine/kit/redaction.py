@@ -48,6 +48,8 @@ _SHAPES = {
         "avg_",
         "ave_",
     ),
+    # The key of a run, for language models.
+    _BEGIN + r"av_[a-z]{3,8}_[A-Za-z0-9_-]{40,}": ("av_",),
     _BEGIN + r"sk-(?=[A-Za-z0-9_-]{0,40}[0-9])[A-Za-z0-9_-]{20,}": ("sk-",),
     _BEGIN + r"gh[pousr]_[A-Za-z0-9]{30,}": ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"),
     _BEGIN + r"github_pat_[A-Za-z0-9_]{22,}": ("github_pat_",),

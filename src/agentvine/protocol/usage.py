@@ -196,6 +196,21 @@ class CallOut(Output):
     message_id: uuid.UUID | None
 
 
+class CallBodiesOut(Output):
+    """What was asked and answered in one call; secrets are masked."""
+
+    request_id: str
+    request: str
+    """As it was sent to the provider."""
+    response: str
+    """As the provider sent it: JSON, or the events of a stream."""
+    request_bytes: int
+    response_bytes: int
+    is_cut: bool
+    """Only the beginning is kept of what was longer than 4 MiB."""
+    created_at: datetime
+
+
 class CallIn(Input):
     """A call that a runtime made past the gateway, as it tells of it."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from agentvine.config.settings import Settings, environment_for_child
 from agentvine.db.session import Database
 from agentvine.domains.executions.importing import BundleImporter
+from agentvine.domains.gateway.bodies import BodyKeeper
 from agentvine.domains.gateway.doors import ModelDoors
 from agentvine.domains.gateway.keys import KeyDesk
 from agentvine.domains.gateway.relay import Gateway
@@ -39,6 +40,7 @@ def open_gateway(settings: Settings, database: Database, vault: KeyVault) -> Gat
         KeyDesk(database),
         ProviderTargets(database, vault),
         settings.zone,
+        BodyKeeper(database, settings.keep_call_bodies_days),
     )
 
 

@@ -15,6 +15,7 @@ from agentvine.domains.executions.importing import BundleImporter
 from agentvine.domains.executions.jobs import ImportChore
 from agentvine.domains.executions.log_writing import LogWriter
 from agentvine.domains.executions.service import BUNDLES
+from agentvine.domains.gateway.bodies import BodyKeeper
 from agentvine.domains.gateway.doors import ModelDoors
 from agentvine.domains.gateway.environment import adopt_environment
 from agentvine.domains.gateway.jobs import GatewayChores
@@ -128,7 +129,7 @@ async def _serving(
             *_question_chores(settings, database, adviser),
             *_usage_chores(settings, database),
             Chore("keys", KeyWatch(gateway).look, every_seconds=BELIEVED_SECONDS),
-            *_tidying_chores(database, uses),
+            *_tidying_chores(database, uses, gateway.keeper),
         ),
     )
     http = HttpState(
@@ -179,8 +180,9 @@ def _queue_chores(settings: Settings, database: Database, queue: QueueChores) ->
     )
 
 
-def _tidying_chores(database: Database, uses: LastUses) -> tuple[Chore, ...]:
+def _tidying_chores(database: Database, uses: LastUses, keeper: BodyKeeper) -> tuple[Chore, ...]:
     return (
+        Chore("bodies", keeper.forget, every_seconds=_TIDYING_SECONDS),
         Chore("uses", uses.write, every_seconds=_USES_SECONDS),
         Chore("forget", TidyingChore(database).run, every_seconds=_TIDYING_SECONDS),
         Chore("memories", MemoryChore(database).run, every_seconds=_TIDYING_SECONDS),

@@ -19,6 +19,8 @@ from agentvine.protocol.usage import (
     BudgetCreateIn,
     BudgetEditIn,
     BudgetOut,
+    CallFilter,
+    CallOut,
     SumQuery,
     UsageBy,
     UsageSumOut,
@@ -236,6 +238,49 @@ async def usage(
         session.out.line(
             f"in all: {found.total.calls} calls, {_dollars(found.total.cost_usd)} USD{more}"
         )
+
+
+async def list_calls(
+    session: Session,
+    *,
+    project: str | None,
+    task: str | None,
+    execution: uuid.UUID | None,
+    model: str | None,
+    limit: int | None,
+) -> None:
+    """Calls, the newest first."""
+    wanted = CallFilter(
+        project_id=await resolve.project_id(session, project) if project else None,
+        task_id=await resolve.task_id(session, task, project) if task else None,
+        execution_id=execution,
+        model=model,
+    )
+    rows = await resolve.collect(session.client.usage.calls(wanted), limit)
+    columns = [
+        Column[CallOut]("at", lambda row: row.timestamp),
+        Column[CallOut]("model", lambda row: row.model),
+        Column[CallOut]("tokens in", lambda row: row.tokens_in),
+        Column[CallOut]("cached", lambda row: row.tokens_cache_read),
+        Column[CallOut]("tokens out", lambda row: row.tokens_out),
+        Column[CallOut]("USD", lambda row: _dollars(row.cost_usd)),
+        Column[CallOut]("ms", lambda row: row.request_duration_ms),
+        Column[CallOut]("request", lambda row: row.request_id),
+    ]
+    session.out.table(rows, columns, nothing="No calls were made.")
+
+
+async def show_call(session: Session, *, request_id: str) -> None:
+    """What was said in one."""
+    found = await session.client.usage.bodies(request_id)
+    if session.out.as_json:
+        session.out.data(found)
+        return
+    session.out.line(found.request)
+    session.out.line()
+    session.out.line(found.response)
+    if found.is_cut:
+        session.out.note("Only the beginning of what was longer than 4 MiB is kept.")
 
 
 def _print_csv(by: str, rows: list[UsageSumOut]) -> None:

@@ -90,6 +90,32 @@ def delete() -> None:
     """Limit nothing by a budget any more."""
 
 
+@click.group()
+def call() -> None:
+    """Calls to language models, one by one."""
+
+
+@call.command("list")
+@project_option
+@click.option("--task", metavar="TASK", help="Only one task's.")
+@click.option("--execution", type=click.UUID, metavar="ID", help="Only one attempt's.")
+@click.option("--model", metavar="MODEL", help="Only one model's.")
+@limit_option
+@runs(f"{_ACTIONS}:list_calls")
+def list_calls() -> None:
+    """List calls, the newest first."""
+
+
+@call.command("show")
+@click.argument("request_id", metavar="REQUEST")
+@runs(f"{_ACTIONS}:show_call")
+def show_call() -> None:
+    """Show what was asked and answered in a call, where the server keeps it.
+
+    It does so when it is started with AGENTVINE_KEEP_CALL_BODIES_DAYS. Secrets are masked.
+    """
+
+
 @click.command()
 @click.option(
     "--by",

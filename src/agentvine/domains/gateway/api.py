@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 
 from agentvine.domains.gateway import catalog, providers, queries, rules, upstreams
+from agentvine.domains.gateway.bodies import CallBodiesNotFound, get_bodies
 from agentvine.domains.gateway.errors import (
     CredentialExists,
     CredentialNotFound,
@@ -44,10 +45,12 @@ from agentvine.protocol.providers import (
     ProviderTestIn,
     ProviderTestOut,
 )
+from agentvine.protocol.usage import CallBodiesOut
 
 router = APIRouter()
 
 ModelReader = Annotated[UserActor, Depends(require("models:read"))]
+UsageReader = Annotated[UserActor, Depends(require("usage:read"))]
 ModelWriter = Annotated[UserActor, Depends(require("models:write"))]
 
 _OF_PROJECT = (ProviderForbidden, ProjectNotFound, ProjectReadOnly, ProjectNotYours)
@@ -186,6 +189,14 @@ async def edit_credential(
 async def delete_credential(credential_id: uuid.UUID, actor: ModelWriter, tx: Tx) -> None:
     """Forget a key."""
     await providers.delete_credential(tx, actor, credential_id)
+
+
+@router.get(
+    "/usage/calls/{request_id}/bodies", tags=["usage"], responses=responses(CallBodiesNotFound)
+)
+async def get_call_bodies(request_id: str, actor: UsageReader, read: Read) -> CallBodiesOut:
+    """What was asked and answered in a call, where such is kept; secrets are masked."""
+    return await get_bodies(read, actor, request_id)
 
 
 @router.get("/models", tags=["models"], responses=responses(ProjectNotFound))

@@ -6,6 +6,7 @@ from uuid import UUID
 from agentvine.protocol.enums import ModelWire, ProviderKind
 
 __all__ = [
+    "CallBodiesId",
     "ModelProviderId",
     "ModelWire",
     "ProviderCredentialId",
@@ -13,4 +14,5 @@ __all__ = [
 ]
 
 ModelProviderId = NewType("ModelProviderId", UUID)
+CallBodiesId = NewType("CallBodiesId", UUID)
 ProviderCredentialId = NewType("ProviderCredentialId", UUID)

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import structlog
 
+from agentvine.domains.gateway.bodies import Tape
 from agentvine.domains.gateway.pricing import Bounds, Quote, cost_of, output_cost
 from agentvine.domains.gateway.targets import Target
 from agentvine.domains.gateway.wires.asked import Asked
@@ -38,6 +39,8 @@ class Meter:
     scanner: Scanner
     at: datetime
     clock: Clock
+    tape: Tape | None = None
+    """The answer, where what is said is kept."""
     quote: Quote | None = None
     """Who answers, once somebody does."""
     lost: list[Target] = field(default_factory=list[Target])
@@ -62,6 +65,11 @@ class Meter:
         needed = spent + output_cost(self.quote, self.asked, self.limit)
         if self.granted_usd - needed >= _WORTH_GIVING_BACK:
             self._shrinking = asyncio.create_task(self._shrink(needed))
+
+    def record(self, chunk: bytes) -> None:
+        """Keep a part of the answer, if answers are kept."""
+        if self.tape is not None:
+            self.tape.take(chunk)
 
     async def _shrink(self, needed: Decimal) -> None:
         try:

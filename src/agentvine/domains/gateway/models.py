@@ -3,7 +3,7 @@
 import uuid
 from datetime import datetime
 
-from sqlalchemy import String, Text, UniqueConstraint
+from sqlalchemy import Index, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from agentvine.db.base import Base
@@ -12,6 +12,7 @@ from agentvine.db.columns import (
     document,
     flag,
     foreign_key,
+    integer,
     partial_index,
     stamp,
     stamp_now,
@@ -21,6 +22,7 @@ from agentvine.db.columns import (
 )
 from agentvine.db.types import Uuid
 from agentvine.domains.gateway.enums import (
+    CallBodiesId,
     ModelProviderId,
     ProviderCredentialId,
     ProviderKind,
@@ -102,3 +104,27 @@ class ModelRules(Base):
     """What is asked where nobody names a model."""
     created_at: Mapped[datetime] = stamp_now(nullable=False)
     updated_at: Mapped[datetime] = stamp_now(nullable=False)
+
+
+class CallBodies(Base):
+    """What was asked and answered in one call, without secrets; kept only where somebody wants it.
+
+    Bytes are those of the text, compressed by zlib.
+    """
+
+    __tablename__ = "call_bodies"
+    __table_args__ = (
+        Index("idx_call_bodies_created", "created_at"),
+        Index("idx_call_bodies_project", "project_id"),
+    )
+
+    id: Mapped[CallBodiesId] = uuid_key()
+    request_id: Mapped[str] = mapped_column(String(100), unique=True)
+    """As in the ledger, which knows whose call it was."""
+    project_id: Mapped[ProjectId | None] = foreign_key("projects.id", on_delete="CASCADE")
+    request: Mapped[bytes] = mapped_column(LargeBinary())
+    response: Mapped[bytes] = mapped_column(LargeBinary())
+    request_bytes: Mapped[int] = integer(0, nullable=False)
+    """How long it was; what is kept may be its beginning only."""
+    response_bytes: Mapped[int] = integer(0, nullable=False)
+    created_at: Mapped[datetime] = stamp_now(nullable=False)

@@ -17,6 +17,7 @@ import structlog
 
 from agentvine.db.session import Database
 from agentvine.domains.gateway import answers
+from agentvine.domains.gateway.bodies import BodyKeeper, Tape
 from agentvine.domains.gateway.dialing import Dialer, returned_headers
 from agentvine.domains.gateway.errors import ProviderAddressForbidden
 from agentvine.domains.gateway.keys import KeyDesk, KeyInvalid, RunKey
@@ -92,6 +93,7 @@ class Gateway:
     desk: KeyDesk
     targets: Targets
     zone: ZoneInfo
+    keeper: BodyKeeper
     drain_seconds: float = DRAIN_SECONDS
     dialer: Dialer = field(default_factory=Dialer)
     counters: Counter[str] = field(default_factory=Counter[str])
@@ -165,6 +167,15 @@ class Gateway:
             await meter.close()
         except Exception:  # lint: allow AV007 (what is not settled is counted at its bound)
             log.exception("gateway.not_settled", request_id=meter.call.request_id)
+        if meter.tape is not None and meter.quote is not None:
+            await self._keep(meter, meter.tape, meter.quote.target.key)
+
+    async def _keep(self, meter: Meter, tape: Tape, secret: str | None) -> None:
+        call, request = meter.call, meter.asked.payload()
+        try:
+            await self.keeper.keep(call.request_id, call.payer.project_id, secret, request, tape)
+        except Exception:  # lint: allow AV007 (the call itself is done, and counted)
+            log.exception("gateway.bodies_not_kept", request_id=call.request_id)
 
     async def _reserve(self, request: "_Request", asked: Asked) -> Meter:
         wire, payer = request.route.wire, request.key.payer
@@ -179,7 +190,8 @@ class Gateway:
         if limit is not None:
             self.counters["limited"] += 1
         scanner, clock = wire.scanner(), self.database.clock
-        return Meter(self.ledger, call, asked, bounds, granted, limit, scanner, at, clock)
+        tape = self.keeper.tape()
+        return Meter(self.ledger, call, asked, bounds, granted, limit, scanner, at, clock, tape)
 
     async def _ask(
         self, request: "_Request", meter: Meter, exchange: Exchange

@@ -148,6 +148,7 @@ async def _pass_events(response: aiohttp.ClientResponse, exchange: Exchange, met
     splitter, scanner = EventSplitter(), meter.scanner
     hides = meter.asked.hides_usage
     async for chunk in response.content.iter_any():
+        meter.record(chunk)
         if not hides:
             await exchange.send(chunk)
         for event in splitter.feed(chunk):
@@ -168,6 +169,7 @@ async def _pass_whole(response: aiohttp.ClientResponse, exchange: Exchange, mete
     parts: list[bytes] = []
     size = 0
     async for chunk in response.content.iter_any():
+        meter.record(chunk)
         await exchange.send(chunk)
         size += len(chunk)
         if size <= MAX_EVENT_BYTES:
