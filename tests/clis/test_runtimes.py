@@ -10,7 +10,7 @@ import pytest
 from agentvine.llm.scripted import parse_script
 from agentvine.llm.scripted.serving import serving
 from agentvine.protocol.briefs import RunBriefOut
-from agentvine.protocol.enums import FailureClass
+from agentvine.protocol.enums import FailureClass, PermissionLevel
 from agentvine.protocol.questions import AnswerDecision, QuestionKind
 from agentvine.runtimes.asking import RunAnswer, RunQuestion
 from agentvine.runtimes.registry import builtin_runtimes
@@ -18,6 +18,7 @@ from tests.clis.driving import Drive
 from tests.support.repositories import make_repo
 
 CLIS_OF = {
+    "codex": ("codex",),
     "claude-agent-acp": ("claude-code", "claude-agent-acp"),
     # The adapter brings a `codex` that lacks its program.
     "codex-acp": ("codex", "codex-acp"),
@@ -26,6 +27,7 @@ CLIS_OF = {
     "qwen-acp": ("qwen",),
 }
 MODELS = {
+    "codex": "gpt-5.5",
     "claude-agent-acp": "claude-opus-5-5",
     "codex-acp": "gpt-5.5",
     "gemini": "gemini-2.5-flash",
@@ -146,7 +148,8 @@ async def test_it_does_a_job_of_two_steps_and_asks_for_both(name: str, drive: Ma
 async def test_what_is_denied_is_not_done_and_it_goes_on(name: str, drive: MakeDrive):
     run = drive(name, DENIED)
 
-    outcome, asker = await run.run("Write hello.", answering=deny)
+    brief = RunBriefOut(instruction="Write hello.", permission_level=PermissionLevel.HUMAN_REQUIRED)
+    outcome, asker = await run.run("", answering=deny, brief=brief)
 
     assert asker.asked, run.log.tail
     first = asker.asked[0]
@@ -179,6 +182,20 @@ async def test_a_budget_that_is_used_up_ends_it_soon(name: str, drive: MakeDrive
     assert (run.worktree / "hello.txt").exists(), "what was done before stays"
     assert ended - refused[0] < 30, "a machine may be slow, but no retry fits into this"
     assert sum(1 for each in run.upstream.requests if each.fault) <= 2
+
+
+async def test_what_codex_tells_of_usage_is_what_its_model_said_to_the_token(drive: MakeDrive):
+    run = drive("codex", TWO_STEPS)
+
+    outcome, _ = await run.run("Write hello, and copy it.")
+
+    told = [each.usage for each in run.upstream.requests if each.usage and each.is_told]
+    [counts] = outcome.metrics["usage"].values()
+    assert counts["output_tokens"] == sum(each.tokens_out for each in told)
+    assert counts["reasoning_tokens"] == 5 * len(told) > 0, "as the script says of each turn"
+    assert counts["cache_read_tokens"] == 333 * len(told)
+    classes = ("input_tokens", "cache_read_tokens", "cache_write_tokens")
+    assert sum(counts[name] for name in classes) == sum(each.tokens_in for each in told)
 
 
 @pytest.mark.clis_long
@@ -229,8 +246,9 @@ async def test_it_goes_on_with_the_session_of_an_attempt_that_was_killed(
 
 
 @pytest.mark.clis_long
-async def test_a_question_with_choices_is_answered(drive: MakeDrive):
-    run = drive("claude-agent-acp", ASKS)
+@pytest.mark.parametrize("name", ["claude-agent-acp", "codex"])
+async def test_a_question_with_choices_is_answered(name: str, drive: MakeDrive):
+    run = drive(name, ASKS)
 
     def answer(question: RunQuestion) -> RunAnswer:
         if question.kind is QuestionKind.QUESTION:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from agentvine.kit.errors import Invalid
 from agentvine.runtimes.acp import acp_runtimes
 from agentvine.runtimes.base import LoginState, Runtime, RuntimeInfo
+from agentvine.runtimes.codex import CodexRuntime
 from agentvine.runtimes.command import CommandRuntime
 from agentvine.runtimes.llm import LlmRuntime
 from agentvine.runtimes.scripted import ScriptedRuntime
@@ -59,6 +60,7 @@ def builtin_runtimes() -> RuntimeRegistry:
             ScriptedRuntime(),
             ClaudeCodeRuntime(),
             QwenRuntime(),
+            CodexRuntime(),
             *acp_runtimes(),
         ]
     )

@@ -5,11 +5,13 @@ fake of that program, which speaks its protocol and plays the same scenes; the r
 them in tests/clis.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from agentvine.runtimes.base import Runtime
+from agentvine.runtimes.registry import builtin_runtimes
 from agentvine.runtimes.scripted import ScriptedRuntime
 
 EDITS = "edits"
@@ -50,6 +52,12 @@ class Subject:
     """By scene, the order's command that makes it play."""
     cannot: frozenset[str] = field(default_factory=frozenset[str])
     """Scenes that its program has no words for."""
+    has_models: bool = False
+    """Whether its runs are given access to models, as they need it."""
+    tells_when: bool = True
+    """Whether its program tells when a limit ends."""
+    tells_usage: bool = True
+    """Whether what its program tells of usage is all of it."""
 
 
 _DAEMON = "setsid sh -c 'echo $$ > pid.txt; exec sleep 600' > /dev/null 2>&1 &"
@@ -104,4 +112,47 @@ resumed_steps: [{say: resumed}]
 """,
 }
 
-SUBJECTS = [Subject("scripted", lambda _: ScriptedRuntime(), _SCRIPTED)]
+_FAKE = Path(__file__).with_name("fake_agent.py")
+
+
+def _fake(
+    name: str, language: str, program: str, *, cannot: frozenset[str] = frozenset()
+) -> Subject:
+    """A runtime whose program is the fake, under the name of the real one."""
+
+    def make(folder: Path) -> Runtime:
+        shim = folder / program
+        command = f'exec "{sys.executable}" -I -S "{_FAKE}" {language} "{folder / "sessions"}"'
+        shim.write_text(f'#!/bin/sh\n{command} "$@"\n')
+        shim.chmod(0o755)
+        return builtin_runtimes().get(name)
+
+    return Subject(
+        name,
+        make,
+        # Only where the runtime is `acp` does the order say what to start.
+        dict.fromkeys(SCENES, program),
+        cannot,
+        has_models=name != "acp",
+        tells_when=language != "acp",
+        tells_usage=name != "opencode",
+    )
+
+
+SUBJECTS = [
+    Subject("scripted", lambda _: ScriptedRuntime(), _SCRIPTED),
+    _fake("claude-code", "stream-json", "claude"),
+    _fake("codex", "app-server", "codex"),
+    _fake("acp", "acp", "some-agent"),
+]
+"""In the quick suite."""
+MORE_SUBJECTS = [
+    # Qwen has no tool that asks.
+    _fake("qwen", "stream-json", "qwen", cannot=frozenset({ASKS})),
+    _fake("gemini", "acp", "gemini"),
+    _fake("opencode", "acp", "opencode"),
+    _fake("claude-agent-acp", "acp", "claude-agent-acp"),
+    _fake("codex-acp", "acp", "codex-acp"),
+    _fake("qwen-acp", "acp", "qwen"),
+]
+"""They speak the same languages, and differ in how they are started."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from agentvine.kit.errors import Invalid
 from agentvine.runtimes.base import ModelAccess, RunContext
+from agentvine.runtimes.codex.settings import codex_settings
 from agentvine.runtimes.logins import (
     CLAUDE_LOGIN,
     CODEX_LOGIN,
@@ -98,27 +99,10 @@ def _codex(context: RunContext, model: str | None) -> Start:
             environment["CODEX_CONFIG"] = json.dumps({"model": model})
         environment |= CODEX_LOGIN.variables()
         return Start(argv=("codex-acp",), environment=environment)
-    environment |= {"CODEX_HOME": str(_home(context) / "codex"), "AGENTVINE_MODEL_KEY": access.key}
-    lines = [f"model = {json.dumps(model)}"] if model else []
-    lines += [
-        'model_provider = "agentvine"',
-        "check_for_update_on_startup = false",
-        "[analytics]",
-        "enabled = false",
-        "[features]",
-        "plugins = false",
-        "unbounded_connection_retries = false",
-        "[model_providers.agentvine]",
-        'name = "AgentVine"',
-        f"base_url = {json.dumps(f'{access.base_url}/openai/v1')}",
-        'env_key = "AGENTVINE_MODEL_KEY"',
-        'wire_api = "responses"',
-        # A refusal for the budget would be asked for again and again.
-        "request_max_retries = 0",
-        "stream_max_retries = 0",
-    ]
-    settings = {"codex/config.toml": "\n".join([*lines, ""])}
-    return Start(argv=("codex-acp",), environment=environment, files=settings)
+    settings = codex_settings(_home(context) / "codex", access, model)
+    environment |= settings.environment
+    files = {"codex/config.toml": settings.config}
+    return Start(argv=("codex-acp",), environment=environment, files=files)
 
 
 def _gemini(context: RunContext, model: str | None) -> Start:

@@ -9,8 +9,8 @@ from typing import Any, Protocol, cast
 
 from agentvine.protocol.questions import AnswerDecision, QuestionKind, QuestionOption
 from agentvine.runtimes.acp.updates import KnownCall
-from agentvine.runtimes.acp.wire import Json, answer
 from agentvine.runtimes.asking import RunAnswer, RunQuestion
+from agentvine.runtimes.json_rpc import Json, answer
 
 _MAX_KEY = 200
 _MAX_DIFF = 200_000

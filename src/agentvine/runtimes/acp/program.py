@@ -6,14 +6,13 @@ from typing import Any, cast
 
 from agentvine import __version__
 from agentvine.protocol.enums import FailureClass
-from agentvine.runtimes.acp import wire
+from agentvine.runtimes import json_rpc as wire
 from agentvine.runtimes.acp.asking import FormRequest, Pending, PermissionRequest
-from agentvine.runtimes.acp.failures import class_of, class_of_text
 from agentvine.runtimes.acp.updates import Updates, usage_counts
-from agentvine.runtimes.acp.wire import Json
 from agentvine.runtimes.agent import NOTHING, ProgramEnd, Step
 from agentvine.runtimes.asking import RunAnswer, RunQuestion
 from agentvine.runtimes.base import McpAccess
+from agentvine.runtimes.error_words import class_of, class_of_text
 from agentvine.runtimes.events import (
     AgentEvent,
     Asked,
@@ -25,8 +24,10 @@ from agentvine.runtimes.events import (
     UsageTotals,
     Withdrawn,
 )
+from agentvine.runtimes.json_rpc import Json
 from agentvine.runtimes.runner import Program
 
+_PROTOCOL_VERSION = 1
 _MAX_DENIALS = 5
 """So often an agent that stops at a denial is told to go on without."""
 _DENIED = (
@@ -107,7 +108,7 @@ class AcpProgram:
         the run's sandbox, and end with the run.
         """
         about: Json = {
-            "protocolVersion": wire.PROTOCOL_VERSION,
+            "protocolVersion": _PROTOCOL_VERSION,
             "clientCapabilities": {
                 "fs": {"readTextFile": False, "writeTextFile": False},
                 "terminal": False,
@@ -183,7 +184,7 @@ class AcpProgram:
             return self._fail(class_of(error), error.text)
         result = cast("Json", message.get("result") or {})
         version = result.get("protocolVersion")
-        if version != wire.PROTOCOL_VERSION:
+        if version != _PROTOCOL_VERSION:
             told = f"The agent speaks version {version} of the protocol; we speak version 1."
             return self._fail(FailureClass.RUNTIME_UNAVAILABLE, told)
         able = cast("Json", result.get("agentCapabilities") or {})

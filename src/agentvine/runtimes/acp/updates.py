@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from agentvine.runtimes.acp.wire import Json
 from agentvine.runtimes.events import (
     AgentEvent,
     AssistantText,
@@ -17,6 +16,7 @@ from agentvine.runtimes.events import (
     ToolCall,
     ToolResult,
 )
+from agentvine.runtimes.json_rpc import Json
 
 _PIECES = {"agent_message_chunk": AssistantText, "agent_thought_chunk": Thinking}
 _ENDS = {"completed", "failed"}

@@ -1,10 +1,9 @@
-"""The protocol's frame: requests with numbers, answers to them, notifications."""
+"""The frame of protocols over JSON-RPC: requests with numbers, answers to them, notifications."""
 
 import json
 from dataclasses import dataclass
 from typing import Any, cast
 
-PROTOCOL_VERSION = 1
 METHOD_NOT_FOUND = -32601
 AUTH_REQUIRED = -32000
 Json = dict[str, Any]

@@ -3,7 +3,7 @@
 import re
 
 from agentvine.protocol.enums import FailureClass
-from agentvine.runtimes.acp.wire import AUTH_REQUIRED, RemoteError
+from agentvine.runtimes.json_rpc import AUTH_REQUIRED, RemoteError
 
 # The first that fits counts. Numbers are HTTP statuses, which most agents put into their text.
 _SIGNS: tuple[tuple[FailureClass, tuple[str, ...]], ...] = (

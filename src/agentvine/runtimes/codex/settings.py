@@ -1,0 +1,70 @@
+"""Codex's settings for a run, in a home of the run's own."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentvine.runtimes.base import ModelAccess
+from agentvine.runtimes.logins import CODEX_LOGIN
+
+_KEY = "AGENTVINE_MODEL_KEY"
+_OPENAI = "https://api.openai.com/v1"
+_GENERAL = (
+    "check_for_update_on_startup = false",
+    "suppress_unstable_features_warning = true",
+    "[analytics]",
+    "enabled = false",
+    "[features]",
+    "plugins = false",
+    # It would wait for ever where nobody answers at the address.
+    "unbounded_connection_retries = false",
+    # The tool by which it asks people.
+    "default_mode_request_user_input = true",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CodexSettings:
+    """What is written into its home, and what it is started with."""
+
+    config: str
+    """The content of ``config.toml``."""
+    environment: Mapping[str, str]
+
+
+def codex_settings(home: Path, access: ModelAccess | None, model: str | None) -> CodexSettings:
+    """Settings that lead to the gateway; without access to it, to a key of the worker's user.
+
+    Where there is neither, the login in the home is what it uses.
+    """
+    environment = {"CODEX_HOME": str(home)}
+    lines = [f"model = {json.dumps(model)}"] if model else []
+    own = CODEX_LOGIN.variables()
+    if access is not None:
+        where, key = f"{access.base_url}/openai/v1", access.key
+    else:
+        where, key = _OPENAI, next(iter(own.values()), None)
+    if key is None:
+        return CodexSettings("\n".join([*lines, *_GENERAL, ""]), environment)
+    environment[_KEY] = key
+    lines += ['model_provider = "agentvine"', *_GENERAL]
+    lines += [
+        "[model_providers.agentvine]",
+        'name = "AgentVine"',
+        f"base_url = {json.dumps(where)}",
+        f'env_key = "{_KEY}"',
+        'wire_api = "responses"',
+    ]
+    if access is not None:
+        # A refusal for the budget would be asked for again and again.
+        lines += ["request_max_retries = 0", "stream_max_retries = 0"]
+    return CodexSettings("\n".join([*lines, ""]), environment)
+
+
+def write_settings(home: Path, settings: CodexSettings) -> None:
+    """Put them where it looks for them; nobody else may read them."""
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = home / "config.toml"
+    path.touch(mode=0o600)
+    path.write_text(settings.config)
