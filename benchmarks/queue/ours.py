@@ -14,13 +14,9 @@ from agentvine.config.settings import DatabaseSettings, QueueSettings
 from agentvine.db.session import Database
 from agentvine.domains.tasks.models import Task
 from agentvine.domains.work.models import WorkOrder
+from agentvine.domains.work.plain import Plain, claim_statement, complete_statement
 from agentvine.domains.work.reports import Reports
-from agentvine.domains.work.shortcuts import (
-    Plain,
-    Shortcuts,
-    claim_statement,
-    complete_statement,
-)
+from agentvine.domains.work.shortcuts import Shortcuts
 from agentvine.domains.work.waiting import WaitingRoom
 from agentvine.kit.clock import SystemClock
 from agentvine.kit.ids import random_token
@@ -123,5 +119,5 @@ async def _fill(crew: Crew, count: int) -> None:
 
 async def _vacuum(dsn: str) -> None:
     connection = await asyncpg.connect(dsn)
-    await connection.execute("VACUUM ANALYZE")
+    await connection.execute("VACUUM ANALYZE tasks, work_orders")
     await connection.close()

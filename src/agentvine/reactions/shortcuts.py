@@ -6,7 +6,7 @@ The same stories as in ``attempts``, told in SQL: a test compares every row that
 from agentvine.domains.executions import shortcuts as executions
 from agentvine.domains.tasks import shortcuts as tasks
 from agentvine.domains.work.beats import beat_statement
-from agentvine.domains.work.shortcuts import Plain
+from agentvine.domains.work.plain import Plain
 from agentvine.reactions.attempts import CHANGED_NOTHING
 
 PLAIN = Plain.with_parts(

@@ -320,3 +320,29 @@ async def test_values_the_database_refuses_fail_alone(crew_database: Database):
 
     assert await crew.shortcuts.complete(worker.actor, messages) == {}
     assert (await crew.order(good.order_id)).status is OrderStatus.CLAIMED
+
+
+async def test_what_is_asked_together_is_told_apart(crew_database: Database):
+    crew = await make_crew(crew_database)
+    await crew.enqueue_many(6)
+    one, two = [await crew.worker(max_concurrent_tasks=4) for _ in range(2)]
+
+    got = await asyncio.gather(by_shortcut(one, 1), by_shortcut(two, 3))
+    assert [len(orders or ()) for orders in got] == [1, 3]
+    # What the database refuses from one is not the other's error.
+    (bad,), (good, *_) = got[0] or [], got[1] or []
+    done = await asyncio.gather(
+        completed_by_shortcut(one, bad, exit_code=2**40), completed_by_shortcut(two, good)
+    )
+
+    assert done == [set(), {good.order_id}]
+    for hand, orders in ((one, got[0]), (two, got[1])):
+        for order in orders or ():
+            assert (await crew.order(order.order_id)).worker_id == hand.worker_id
+            task = await crew.task_of(order.order_id)
+            query = select(AuditEvent.actor_id, AuditEvent.actor_label).where(
+                AuditEvent.entity_id == str(task.id), AuditEvent.actor_type == "worker"
+            )
+            async with crew_database.read() as read:
+                found = {tuple(row) for row in (await read.execute(query)).all()}
+            assert found == {(hand.actor.actor_id, hand.actor.label)}

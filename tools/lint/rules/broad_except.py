@@ -16,6 +16,7 @@ BOUNDARIES = Scope(
     include=(
         "src/agentvine/db/hints.py",
         "src/agentvine/db/session.py",
+        "src/agentvine/kit/gathering.py",
         "src/agentvine/kit/supervis*",
         "src/agentvine/*/jobs.py",
         "src/agentvine/http/problems.py",

@@ -1,4 +1,4 @@
-"""What becomes of executions in one statement with their orders: parts for ``work/shortcuts.py``.
+"""What becomes of executions in one statement with their orders: parts for ``work/plain.py``.
 
 They do what ``service.begin_execution`` and ``service.end_execution`` do.
 """
@@ -11,7 +11,7 @@ BEGUN = {
             id, task_id, worker_id, work_order_id, status, phase, runtime, fence, attempt,
             metrics, started_at
         )
-        SELECT execution_id, task_id, :worker_id, id, 'running', 'starting', runtime, fence,
+        SELECT execution_id, task_id, worker_id, id, 'running', 'starting', runtime, fence,
             retry_count + 1, '{}', :now
         FROM claimed
     """,

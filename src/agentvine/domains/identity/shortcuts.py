@@ -1,4 +1,4 @@
-"""History written by the statement that makes it: parts of SQL for ``domains/work/shortcuts.py``.
+"""History written by the statement that makes it: parts of SQL for ``domains/work/plain.py``.
 
 They say what ``history`` says. Parameters are written ``:name`` and are filled by the statement.
 """
@@ -33,14 +33,17 @@ def announced(source: str, event_type: str, *, entity: str, project: str, payloa
 
 
 def recorded(source: str, action: str, *, entity: str, before: str, after: str) -> str:
-    """An audit row for each row of a common table expression, which has a ``project_id``."""
+    """An audit row for each row of a common table expression.
+
+    It has a ``project_id``, and says for which worker: ``token_id``, ``label``, ``request_id``.
+    """
     kind, column = entity.split()
     return f"""
         INSERT INTO audit_events (
             occurred_at, actor_type, actor_id, actor_label, action, entity_type, entity_id,
             project_id, before, after, request_id
         )
-        SELECT :now, :actor_type, :actor_id, :actor_label, '{action}', '{kind}', {column}::text,
-            project_id, {before}, {after}, :request_id
+        SELECT :now, 'worker', 'worker:' || token_id, label, '{action}', '{kind}', {column}::text,
+            project_id, {before}, {after}, request_id
         FROM {source}
     """  # noqa: S608  # likewise

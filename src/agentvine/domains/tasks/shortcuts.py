@@ -1,4 +1,4 @@
-"""What becomes of tasks in one statement with their orders: parts for ``work/shortcuts.py``.
+"""What becomes of tasks in one statement with their orders: parts for ``work/plain.py``.
 
 They do what ``states.set_status`` and ``service.finish_task`` do for a task on which no other
 waits.
@@ -11,7 +11,7 @@ _REASONLESS = "jsonb_build_object('status', '{status}', 'reason', NULL)"
 STARTED = {
     "tasks_started": """
         UPDATE tasks t SET status = 'in_progress', status_reason = NULL, completed_at = NULL,
-            started_at = coalesce(t.started_at, :now), assigned_to = :worker_id,
+            started_at = coalesce(t.started_at, :now), assigned_to = c.worker_id,
             row_version = t.row_version + 1
         FROM claimed c WHERE t.id = c.task_id
     """,

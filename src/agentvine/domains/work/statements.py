@@ -54,18 +54,10 @@ def _form(sql: str) -> str:
     return "" if sql.lstrip().startswith(("UPDATE", "INSERT")) else "MATERIALIZED"
 
 
-WHO = {
-    "now": "timestamptz",
-    "actor_type": "text",
-    "actor_id": "text",
-    "actor_label": "text",
-    "request_id": "text",
-}
-"""The types of the parameters that say who does it, and when."""
-
-
-async def run(statement: Statement, direct: Direct, values: Mapping[str, object]) -> Sequence[Row]:
-    """The statement's rows; none where the database refuses the values.
+async def run(
+    statement: Statement, direct: Direct, values: Mapping[str, object]
+) -> Sequence[Row] | None:
+    """The statement's rows; None where the database refuses the values.
 
     The long way then says what is wrong, and with which of them.
     """
@@ -73,4 +65,4 @@ async def run(statement: Statement, direct: Direct, values: Mapping[str, object]
         return await statement.fetch(direct, values)
     except StatementRefused:
         log.warning("shortcut.refused", exc_info=True)
-        return []
+        return None
