@@ -338,6 +338,37 @@ async def test_a_paused_run_can_be_stopped(machine: Probe, level: ContainmentLev
         assert output.stdout == b"ready\ntold\n"
 
 
+async def test_a_program_that_waits_for_what_it_spawned_can_be_paused(tmp_path: Path):
+    # As with vfork, the parent waits out of reach of signals until the child is another program.
+    script = (
+        "import ctypes, os, platform, time\n"
+        "clone = {'x86_64': 56, 'aarch64': 220}[platform.machine()]\n"
+        "CLONE_VFORK, SIGCHLD = 0x4000, 17\n"
+        "if ctypes.CDLL(None).syscall(clone, *map(ctypes.c_long, (CLONE_VFORK | SIGCHLD,"
+        " 0, 0, 0, 0))) == 0:\n"
+        "    print('ready', flush=True)\n"
+        "    while not os.path.exists('go'): time.sleep(0.01)\n"
+        "    os._exit(0)\n"
+        "os.wait()\n"
+    )
+    pause, output = PauseSwitch(), Output()
+    settled = asyncio.Event()
+    pause.on_settled = settled.set
+    task = asyncio.create_task(
+        run_process(spec(python(script), tmp_path), output.take, pause=pause)
+    )
+    await output.wait_for()
+    pause.pause()
+    async with asyncio.timeout(60):
+        await settled.wait()
+    assert pause.stands_still
+    (tmp_path / "go").touch()
+    assert not task.done()
+    pause.resume()
+    async with asyncio.timeout(60):
+        assert (await task).is_success
+
+
 async def test_a_run_that_is_being_ended_is_not_stopped_any_more(machine: Probe, tmp_path: Path):
     go = tmp_path / "go"
     script = f"trap 'echo told; while ! [ -e {go} ]; do sleep 0.01; done; exit 3' TERM; echo ready"

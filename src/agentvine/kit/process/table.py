@@ -36,6 +36,8 @@ class ProcessRow:
     cpu_seconds: float = 0.0
     """Its own processor time, and that of its children that have ended and been waited for."""
     is_stopped: bool = False
+    is_deep: bool = False
+    """It waits in the kernel, where no signal reaches it: for the disk, or for what it spawned."""
 
     @property
     def pid(self) -> int:
@@ -91,6 +93,7 @@ if sys.platform == "linux":
             memory_bytes=int(fields[21]) * _PAGE_BYTES,
             cpu_seconds=sum(map(int, fields[11:15])) / _TICKS_PER_SECOND,
             is_stopped=fields[0] in {b"T", b"t"},
+            is_deep=fields[0] == b"D",
         )
 
     def _boot_id() -> str:

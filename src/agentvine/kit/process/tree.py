@@ -116,7 +116,13 @@ class ProcessTree:
     def _halt(self) -> bool:
         if self._group is not None and self._group.freeze(is_frozen=True):
             return self._group.is_frozen()
-        moving = [row for row in self.members() if not row.is_stopped]
+        # Deep in the kernel a signal waits, and comes before anything else does. One that spawned
+        # waits there until its child begins; that, once stopped, does not.
+        moving = [
+            row
+            for row in self.members()
+            if not (row.is_stopped or (row.is_deep and row.id in self._halted))
+        ]
         self._halted |= {row.id for row in moving}
         _signal_all(moving, signal.SIGSTOP)
         return not moving
