@@ -96,7 +96,12 @@ def require(scope: str) -> Callable[[Actor], Awaitable[UserActor]]:
     return _declare(gate, scope)
 
 
-async def _require_worker(actor: CurrentActor) -> WorkerActor:
+async def require_worker(actor: CurrentActor) -> WorkerActor:
+    """The caller, who must be a worker.
+
+    Raises:
+        ScopeMissing: It is none.
+    """
     if not isinstance(actor, WorkerActor):
         raise ScopeMissing(
             "This is for workers; make a token with `agentvine token create --worker`."
@@ -118,12 +123,17 @@ class ClaimedWorker:
             Unauthenticated: The token is not good.
             ScopeMissing: It is not a worker's.
         """
-        return await _require_worker(await self._state.authenticator.authenticate(self.token))
+        return await require_worker(await self._state.authenticator.authenticate(self.token))
 
 
-async def _claimed_worker(
+async def claimed_worker(
     state: State, authorization: Annotated[str | None, Header(include_in_schema=False)] = None
 ) -> ClaimedWorker:
+    """Whoever shows a token.
+
+    Raises:
+        Unauthenticated: There is none.
+    """
     return ClaimedWorker(_token_in(authorization), state)
 
 
@@ -136,8 +146,8 @@ def _declare(gate: Callable[..., Any], permission: str) -> Callable[..., Any]:
     return gate
 
 
-Worker = Annotated[WorkerActor, Depends(_declare(_require_worker, WORK_SCOPE))]
-UnprovenWorker = Annotated[ClaimedWorker, Depends(_declare(_claimed_worker, WORK_SCOPE))]
+Worker = Annotated[WorkerActor, Depends(_declare(require_worker, WORK_SCOPE))]
+UnprovenWorker = Annotated[ClaimedWorker, Depends(_declare(claimed_worker, WORK_SCOPE))]
 """The route itself must refuse whoever is none."""
 Public = Depends(_declare(public, PUBLIC))
 AnyUser = Annotated[UserActor, Depends(require(SELF_SCOPE))]

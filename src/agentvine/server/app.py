@@ -23,6 +23,7 @@ from agentvine.domains.work import api as work
 from agentvine.domains.workers import api as workers
 from agentvine.http import problems
 from agentvine.http.deps import Public, State
+from agentvine.http.quick import QuickRoutes
 from agentvine.http.routes import endpoints_of
 from agentvine.http.state import HttpState
 from agentvine.kit.clock import Clock
@@ -48,6 +49,16 @@ _SLICES = (
     usage,
     questions,
     gateway,
+)
+
+_QUICK = (
+    work.claim,
+    work.heartbeat,
+    work.complete,
+    work.fail,
+    work.release,
+    work.report_many,
+    executions.append_logs,
 )
 
 _DESCRIPTION = """A control plane for teams of coding agents.
@@ -89,6 +100,7 @@ def create_app(
         openapi_url="/openapi.json",
     )
     problems.install(app)
+    app.add_middleware(QuickRoutes, calls=_QUICK, routes=app)  # inside of the others
     app.add_middleware(RequestContext, max_body_bytes=settings.max_request_bytes, large=_LARGE)
     app.add_middleware(GatewayMount, gateway_of=_gateway_of)  # outside of the other
     api = APIRouter(prefix=API_PREFIX)
