@@ -87,6 +87,10 @@ bench-gateway *ARGS:
 bench-worktrees *ARGS:
     uv run python -m benchmarks.worktrees "$@"
 
+# Measure how fast documents and memories are found; `--documents 1000 --memories 10000` is quick
+bench-search *ARGS:
+    uv run python -m benchmarks.search "$@"
+
 # Pin all versions again; `just lock --upgrade NAME`, `just lock --all`
 lock *ARGS:
     uv run python -m tools.lock "$@"

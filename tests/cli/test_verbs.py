@@ -332,6 +332,43 @@ def test_what_an_agent_remembers(cli: Cli):
     said(cli("memory", "forget", "Mnemo", "fact", *project), "has forgotten 1")
 
 
+def test_documents_and_who_is_given_them(cli: Cli, tmp_path: Path):
+    project = json_of(cli, "project", "create", "Shelf")["id"]
+    of = ("--project", "Shelf")
+    text = tmp_path / "style.md"
+    text.write_text("Use blanks.\n")
+    written = cli("document", "add", "Style", "--file", str(text), "--tag", "Code", *of)
+    said(written, "Style is written")
+    assert cli("document", "add", "Style", *of).exit_code == 2, "no text"
+    text.write_text("Use tabs.\n")
+    said(cli("document", "edit", "style", "--file", str(text), *of), "now at version 2")
+    assert cli("document", "edit", "style", *of).exit_code == 2, "nothing is named"
+    said(cli("document", "show", "Style", *of), "guide, version 2; code", "Use tabs.")
+    said(cli("document", "show", "Style", "--version", "1", *of), "Use blanks.")
+    said(cli("document", "diff", "Style", "1", *of), "-Use blanks.", "+Use tabs.")
+    said(cli("document", "history", "Style", *of), "1", "2", "user:")
+    said(cli("document", "restore", "Style", "1", *of), "as in version 1; that is 3")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "cats.md").write_text("# Cats\n\nCats purr at dawn.\n")
+    (tmp_path / "docs" / "bad.md").write_bytes(b"\xff")
+    taken = cli("document", "import", str(tmp_path / "docs"), "--type", "reference", *of)
+    said(taken, "1 new, 0 changed, 0 as they were")
+    assert "bad.md is left out" in taken.err
+    assert cli("document", "import", str(tmp_path / "docs")).exit_code == 2, "whose are they?"
+    said(cli("document", "list", *of, "--type", "reference"), "Cats")
+    said(cli("document", "search", "cat", "purr at", *of), "Cats", "**Cats** **purr** **at** dawn")
+    assert "No document" in cli("document", "search", "dogs", *of).err
+    rule = json_of(cli, "document", "rule", "add", project, "--tag", "code", "--task-type", "docs")
+    said(cli("document", "rule", "list", "Shelf"), "code", "docs", "4000")
+    assert cli("document", "rule", "add", "Shelf").exit_code == 2, "which documents?"
+    both = ("document", "rule", "add", "Shelf", "--document", "Style", "--tag", "code")
+    assert cli(*both).exit_code == 2, "one or the other"
+    said(cli("document", "rule", "remove", rule["id"]), "removed")
+    assert cli("document", "rule", "remove", "code").exit_code == 4
+    said(cli("document", "remove", "Style", "--yes", *of), "Style is removed")
+    assert cli("document", "show", "Style", *of).exit_code == 4
+
+
 def test_providers_their_keys_and_their_models(cli: Cli, tmp_path: Path):
     key_file = tmp_path / "key"
 

@@ -136,7 +136,7 @@ async def test_a_fresh_database_is_made_in_one_go_and_passes_the_check(
 
     report = await runner.setup()
 
-    assert report.after == "bodies_of_calls"
+    assert report.after == "versions_of_documents"
     assert not await runner.check()
 
 

@@ -152,6 +152,37 @@ def test_answering_questions(terminal: Terminal, tmp_path: Path):
     assert "is told: Blanks." in answered
 
 
+def test_letting_agents_know(terminal: Terminal, tmp_path: Path):
+    repo = make_repo(tmp_path / "site")
+    shelf = tmp_path / "docs"
+    shelf.mkdir()
+    lease = "# Leases\n\nA lease is renewed by compare and swap.\n"
+    (shelf / "leases.md").write_text(lease)
+    with terminal.sandbox.up("--workers", "0"):
+        project = terminal.sandbox.run("project", "create", "shop", "--json").json["id"]
+        terminal.sandbox.run("repo", "register", str(repo.path), "--project", project)
+        terminal.sandbox.run("agent", "create", "coder", "--type", "coder", "--project", project)
+        terminal.follow(
+            ROOT / "docs" / "how-to" / "let-agents-know.md",
+            {
+                "memory remember": Step(),
+                "memory recall": Step(),
+                "memory forget": Step(),
+                "document import": Step(fill={"import docs": f"import {shelf}"}),
+                "document search": Step(),
+                "document rule add": Step(),
+            },
+        )
+        rules = terminal.sandbox.run("document", "rule", "list", "shop").out
+    said = terminal.outputs
+    assert "isort sorts them" in said["memory recall"]
+    assert "has forgotten 1" in said["memory forget"]
+    assert "1 new" in said["document import"]
+    assert "**compare** **and** **swap**" in said["document search"]
+    assert "style" in rules
+    assert "bugfix" in rules
+
+
 async def ask_for(url: str, token: str) -> None:
     """Be a worker whose run asks something."""
     async with Client(url, token) as client:

@@ -143,6 +143,15 @@ async def _with_plan(api: Api, people: People, names: Names, queue: str) -> Name
     return {"plan_id": (await people.owner.post("/plans", body))["id"]}
 
 
+async def _with_document(api: Api, people: People, names: Names, queue: str) -> Names:
+    of_project = {"project_id": names["project_id"]}
+    body = {"title": "A guide", "content": "A needle.", "document_type": "guide"}
+    document = await people.owner.post("/documents", body | of_project)
+    rules = f"/projects/{names['project_id']}/document-rules"
+    rule = await people.owner.post(rules, {"document_id": document["id"]})
+    return {"document_id": document["id"], "version": "1", "document_rule_id": rule["id"]}
+
+
 async def _with_provider(api: Api, people: People, names: Names, queue: str) -> Names:
     provider = await _add_provider(people.owner, names["project_id"])
     return {"provider_id": provider["id"], "credential_id": provider["credentials"][0]["id"]}
@@ -192,6 +201,7 @@ _MORE: dict[frozenset[str], Callable[[Api, People, Names, str], Awaitable[Names]
     frozenset({"budget_id"}): _with_budget,
     frozenset({"agent_id"}): _with_agent,
     frozenset({"plan_id"}): _with_plan,
+    frozenset({"document_id", "document_rule_id"}): _with_document,
     frozenset({"provider_id", "credential_id"}): _with_provider,
     frozenset({"price_id"}): _with_price,
     frozenset({"request_id"}): _with_call,

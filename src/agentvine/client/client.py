@@ -7,6 +7,7 @@ import httpx2
 from pydantic import SecretStr, TypeAdapter
 
 from agentvine.client.agents import AgentsApi
+from agentvine.client.documents import DocumentsApi
 from agentvine.client.executions import ExecutionsApi
 from agentvine.client.identity import AuthApi, TokensApi, UsersApi
 from agentvine.client.limits import LimitsApi
@@ -73,6 +74,7 @@ class Client:
         self.agents = AgentsApi(self._transport)
         self.memories = MemoriesApi(self._transport)
         self.plans = PlansApi(self._transport)
+        self.documents = DocumentsApi(self._transport)
         self.prices = PricesApi(self._transport)
         self.providers = ProvidersApi(self._transport)
         self.models = ModelsApi(self._transport)

@@ -62,6 +62,17 @@ class BriefMemory(Output):
     text: str
 
 
+class BriefDocument(Output):
+    """A document that a rule of the project gives to the task."""
+
+    id: uuid.UUID
+    title: str
+    version: int
+    text: str
+    is_whole: bool = True
+    """False: only the place that has most to do with the task; there was no room for more."""
+
+
 class RunBriefOut(Output):
     """What an agent is to do, and how; texts are written for it."""
 
@@ -82,3 +93,4 @@ class RunBriefOut(Output):
     messages: list[BriefMessage] = Field(default_factory=list[BriefMessage])
     memories: list[BriefMemory] = Field(default_factory=list[BriefMemory])
     """What the agent remembers that may be of use here."""
+    documents: list[BriefDocument] = Field(default_factory=list[BriefDocument])

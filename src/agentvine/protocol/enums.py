@@ -36,6 +36,16 @@ class TaskType(StrEnum):
     REVIEW = "review"
 
 
+class DocumentType(StrEnum):
+    """What a shared document is."""
+
+    DESIGN = "design"
+    PLAN = "plan"
+    SPECIFICATION = "specification"
+    GUIDE = "guide"
+    REFERENCE = "reference"
+
+
 class TaskPriority(StrEnum):
     """How soon; each step up counts as one ageing step of waiting."""
 

@@ -6,6 +6,12 @@ from agentvine.protocol.briefs import RunBriefOut
 from agentvine.protocol.enums import FailureClass, LogLevel
 from agentvine.runtimes.base import RunContext, RunOutcome
 
+_CAUTION = (
+    "Notes of earlier work, which may be out of date; where they and the files differ, the files "
+    "are right."
+)
+_PART = "\n\n(This is a part of it; there was no room for the whole document.)"
+
 
 async def run_or_begin_anew(
     context: RunContext, run: Callable[[str | None], Awaitable[RunOutcome]]
@@ -60,15 +66,18 @@ def prompt_of(context: RunContext, *, is_resumed: bool) -> str:
 
 
 def _known(brief: RunBriefOut) -> list[str]:
-    """What was remembered; told once, since a session that goes on has heard it."""
-    if not brief.memories:
-        return []
-    told = "\n".join(f"- {each.category}/{each.key}: {each.text}" for each in brief.memories)
-    caution = (
-        "Notes of earlier work, which may be out of date; where they and the files differ, the "
-        "files are right."
-    )
-    return [f"## What you remember\n\n{caution}\n\n{told}"]
+    """What is known beforehand; told once, since a session that goes on has heard it."""
+    parts: list[str] = []
+    if brief.documents:
+        told = "\n\n".join(
+            f"### {each.title}\n\n{each.text}{'' if each.is_whole else _PART}"
+            for each in brief.documents
+        )
+        parts.append(f"## Documents of the project\n\n{told}")
+    if brief.memories:
+        told = "\n".join(f"- {each.category}/{each.key}: {each.text}" for each in brief.memories)
+        parts.append(f"## What you remember\n\n{_CAUTION}\n\n{told}")
+    return parts
 
 
 def brief_of(context: RunContext) -> RunBriefOut:

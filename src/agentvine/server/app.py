@@ -13,6 +13,7 @@ from agentvine.domains.executions import api as executions
 from agentvine.domains.gateway import api as gateway
 from agentvine.domains.gateway.relay import Gateway
 from agentvine.domains.identity import api as identity
+from agentvine.domains.knowledge import api as knowledge
 from agentvine.domains.modifications import api as modifications
 from agentvine.domains.plans import api as plans
 from agentvine.domains.projects import api as projects
@@ -41,6 +42,7 @@ _SLICES = (
     projects,
     agents,
     plans,
+    knowledge,
     tasks,
     work,
     workers,

@@ -138,7 +138,7 @@ async def _related(
     words = any_word(asked.text)
     if words.is_empty:
         return []
-    ranked = read.dialect.full_text.ranked(MEMORY_WORDS, words, {"agent_id": agent.id})
+    ranked = read.dialect.full_text.ranked(MEMORY_WORDS, words, {"agent_id": [agent.id]})
     query = (
         seen.add_columns(ranked.c.rank, _age(read))
         .join(ranked, ranked.c.ident == AgentMemory.id)

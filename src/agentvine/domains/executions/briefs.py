@@ -11,6 +11,7 @@ from agentvine.domains.agents.recall import Asked, memory_text, recall_for_run
 from agentvine.domains.conversations import questions
 from agentvine.domains.executions.enums import ExecutionStatus
 from agentvine.domains.executions.models import Execution
+from agentvine.domains.knowledge.rules import ForTask, documents_for
 from agentvine.domains.tasks.context import read_context
 from agentvine.domains.tasks.models import Task
 from agentvine.domains.work import queries as work
@@ -20,6 +21,7 @@ from agentvine.domains.work.models import RunMessage, WorkOrder
 from agentvine.kit.actor import WorkerActor
 from agentvine.protocol.briefs import (
     BriefAnswer,
+    BriefDocument,
     BriefIn,
     BriefMemory,
     BriefMessage,
@@ -85,6 +87,7 @@ async def get_brief(
         answers=await _answers(read, task),
         messages=await _missed_messages(read, order),
         memories=await _memories(read, actor, agent, task) if agent else [],
+        documents=await _documents(read, actor, task),
     )
 
 
@@ -111,10 +114,33 @@ def _answer_in_words(facts: questions.Facts) -> str:
     return f"{decided} {said}".strip()
 
 
+async def _documents(read: ReadSession, actor: WorkerActor, task: Task) -> list[BriefDocument]:
+    about = ForTask(
+        project_id=task.project_id,
+        repository_id=task.repository_id,
+        task_type=task.task_type,
+        text=_about(task),
+    )
+    return [
+        BriefDocument(
+            id=each.document.id,
+            title=each.document.title,
+            version=each.document.version,
+            text=each.text,
+            is_whole=each.is_whole,
+        )
+        for each in await documents_for(read, actor, about)
+    ]
+
+
+def _about(task: Task) -> str:
+    return f"{task.title} {task.description or ''}"
+
+
 async def _memories(
     read: ReadSession, actor: WorkerActor, agent: Agent, task: Task
 ) -> list[BriefMemory]:
-    asked = Asked(text=f"{task.title} {task.description or ''}", project_id=task.project_id)
+    asked = Asked(text=_about(task), project_id=task.project_id)
     return [
         BriefMemory(
             category=each.memory.category, key=each.memory.key, text=memory_text(each.memory)

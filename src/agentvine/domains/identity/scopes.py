@@ -17,6 +17,7 @@ _AREAS = (
     "agents",
     "questions",
     "plans",
+    "knowledge",
 )
 
 SCOPES: frozenset[str] = frozenset(

@@ -1,17 +1,12 @@
 """Ids and enumerations of the knowledge slice."""
 
-from enum import StrEnum
 from typing import NewType
 from uuid import UUID
 
+from agentvine.protocol.enums import DocumentType
+
+__all__ = ["ContextDocumentId", "DocumentRuleId", "DocumentType", "DocumentVersionId"]
+
 ContextDocumentId = NewType("ContextDocumentId", UUID)
-
-
-class DocumentType(StrEnum):
-    """What a shared document is."""
-
-    DESIGN = "design"
-    PLAN = "plan"
-    SPECIFICATION = "specification"
-    GUIDE = "guide"
-    REFERENCE = "reference"
+DocumentVersionId = NewType("DocumentVersionId", UUID)
+DocumentRuleId = NewType("DocumentRuleId", UUID)
