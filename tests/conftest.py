@@ -20,6 +20,7 @@ from agentvine.kit.clock import SystemClock
 from agentvine.server.migrations import migration_runner
 from tests.support.api import Api, running_api
 from tests.support.postgres import NoPostgres, PostgresServer, run_apart, start_postgres
+from tests.support.small_disk import WEAKER
 
 _KINDS = ("sqlite", "postgres")
 _TEMPLATE = f"agentvine_template_{os.getpid()}"
@@ -46,6 +47,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         unasked = [item for item in items if needed & set(getattr(item, "fixturenames", ()))]
         config.hook.pytest_deselected(items=unasked)
         items[:] = [item for item in items if item not in unasked]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which tests this machine has kept from doing what they were meant to."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == WEAKER:
+                terminalreporter.write_line(f"{WEAKER}: {report.nodeid}: {value}", yellow=True)
 
 
 def _chosen_kinds(config: pytest.Config) -> list[str]:

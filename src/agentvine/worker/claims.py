@@ -6,6 +6,8 @@ same token. The number that goes with it tells the server of a request that was 
 way: it is not to get orders that nobody would hear of.
 """
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -13,9 +15,9 @@ import structlog
 from agentvine.client import Client
 from agentvine.kit.errors import Conflict, Unavailable
 from agentvine.kit.ids import random_token
-from agentvine.protocol.queue import ClaimIn
+from agentvine.protocol.queue import ClaimedOrder, ClaimIn, ReleaseIn
 from agentvine.worker.disk import read_json, write_durably
-from agentvine.worker.folders import RunFolder
+from agentvine.worker.folders import ClaimRecord, RunFolder
 from agentvine.worker.heartbeat import Identity
 from agentvine.worker.leases import LeaseBook
 from agentvine.worker.places import WorkerPlaces
@@ -71,6 +73,7 @@ class Claims:
 
         Raises:
             ClaimsRefused: The server called a new claim stale, just after another one.
+            OSError: The disk is full, or fails; nothing was claimed, or it was given back.
         """
         message = ClaimIn(
             worker_id=identity.worker_id,
@@ -99,16 +102,31 @@ class Claims:
                 ) from error
             return Claimed([], sent_at)
         self._stale_in_a_row = 0
-        folders = [
-            RunFolder.create(self._places.runs, order)
-            for order in answer.orders
-            if order.execution_id not in self._book.execution_ids()
-        ]
+        known = self._book.execution_ids()
+        new = [order for order in answer.orders if order.execution_id not in known]
+        try:
+            folders = [RunFolder.create(self._places.runs, order) for order in new]
+        except OSError as error:
+            await self._give_back(new, error)
+            raise
         self._is_unanswered = False
         if answer.orders:
             # An empty answer leaves the token unused: it is good for the next request, too.
             self._use_up_token()
         return Claimed(folders, sent_at)
+
+    async def _give_back(self, orders: Sequence[ClaimedOrder], error: OSError) -> None:
+        """Let others have what cannot be kept here; the token stays until the server knows."""
+        for order in orders:
+            RunFolder(
+                self._places.runs / str(order.execution_id), ClaimRecord(order=order)
+            ).remove()
+        for order in orders:
+            reason = f"The worker cannot keep it on its disk: {error.strerror}."
+            release = ReleaseIn(order_id=order.order_id, fence=order.fence, reason=reason)
+            with suppress(Conflict):  # it is somebody else's by now
+                await self._client.queue.release(release)
+        self._use_up_token()
 
     def _numbered(self) -> dict[str, int]:
         """Nothing for a server of 1.0, which refuses what it does not know."""
@@ -122,6 +140,8 @@ class Claims:
 
     def _current_token(self) -> str:
         if self._token is None:
-            self._token = random_token(24)
-            write_durably(self._places.claim, b'{"claim_token": "%s"}' % self._token.encode())
+            token = random_token(24)
+            write_durably(self._places.claim, b'{"claim_token": "%s"}' % token.encode())
+            # Not before it is on disk: one that a full disk has refused must not be used.
+            self._token = token
         return self._token

@@ -9,15 +9,21 @@ from contextlib import suppress
 
 import psutil
 
-from tests.chaos.storm.ground import LEASE_SECONDS, WORKERS, Ground
+from tests.chaos.storm.ground import LEASE_SECONDS, PATIENCE_SECONDS, WORKERS, Ground
 from tests.support.bad_network import Mode
+
+_AT_ONCE = 3
+_LOOK_AGAIN_SECONDS = 0.05
 
 Fault = Callable[[Ground, str], Awaitable[None]]
 """Done to the target of this name."""
 
 
 async def blow(ground: Ground, until: float) -> Counter[str]:
-    """Draw faults and let them happen, several at a time, each target's one after the other.
+    """Draw faults and let them happen, a few at a time, each target's one after the other.
+
+    Whatever was killed or cut off is left alone until it is back: how fast the faults come is
+    decided by the machine, so that between them something gets done on a slow one, too.
 
     Args:
         ground: What they happen to.
@@ -30,6 +36,9 @@ async def blow(ground: Ground, until: float) -> Counter[str]:
     kinds = faults_of(ground)
     async with asyncio.TaskGroup() as group:
         while time.monotonic() < until:
+            if len(busy) >= _AT_ONCE:
+                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+                continue
             fault = ground.draw.choice(sorted(kinds, key=lambda each: each.__name__))
             target = ground.draw.choice(kinds[fault])
             if target not in busy:
@@ -97,9 +106,12 @@ async def _hold(ground: Ground, name: str) -> None:
 
 async def worker_killed(ground: Ground, name: str) -> None:
     """SIGKILL: its programs live on until it is back."""
-    since = time.time()
+    since, connections = time.time(), ground.proxies[name].passed_count
     await _kill(ground, name)
     ground.stopped.append((name, since, time.time()))
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while ground.proxies[name].passed_count == connections:  # noqa: ASYNC110 - it starts
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
 
 async def worker_held(ground: Ground, name: str) -> None:
@@ -137,6 +149,7 @@ async def network_bad(ground: Ground, name: str) -> None:
 async def database_cut(ground: Ground, name: str) -> None:
     """Servers lose the database, in the middle of whatever they do; some commits go unanswered."""
     await _treat(ground, name, ground.draw.choice((Mode.PASS, Mode.STALL, Mode.HALF_OPEN)))
+    await ground.until_one_is_ready()
 
 
 async def _treat(ground: Ground, name: str, mode: Mode) -> None:
@@ -153,3 +166,4 @@ async def database_crashed(ground: Ground, _target: str) -> None:
     await asyncio.to_thread(ground.postgres.crash)
     await asyncio.sleep(_pause(ground) / 2)
     await asyncio.to_thread(ground.postgres.start_again)
+    await ground.until_one_is_ready()

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -115,14 +115,15 @@ class Ground:
     async def until_it_answers(self, server: str) -> None:
         """Wait until this server, in whichever of its lives, says that it lives."""
         fleet = self.fleets[int(server.rpartition(" ")[2]) - 1]
-        async with asyncio.timeout(PATIENCE_SECONDS), Client(fleet.url) as client:
-            while True:
-                try:
-                    await client.health()
-                except Unavailable:
-                    await asyncio.sleep(_LOOK_AGAIN_SECONDS)
-                else:
-                    return
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not await _says(fleet, Client.health):  # noqa: ASYNC110 - another process
+                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+
+    async def until_one_is_ready(self) -> None:
+        """Wait until a server can serve."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not any([await _says(fleet, Client.ready) for fleet in self.fleets]):  # noqa: ASYNC110 - see above
+                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
     async def stop(self) -> None:
         """Let everything end in good order; workers, which are the first fleet's, first."""
@@ -179,6 +180,15 @@ async def storm_ground(
             yield ground
         finally:
             await ground.stop()
+
+
+async def _says(fleet: Fleet, question: Callable[[Client], Awaitable[object]]) -> bool:
+    async with Client(fleet.url, timeout_seconds=5.0) as client:
+        try:
+            await question(client)
+        except Unavailable:
+            return False
+        return True
 
 
 def _tapped(ground: Ground, fleet: Fleet, who: str) -> Proxy:
