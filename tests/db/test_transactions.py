@@ -22,6 +22,7 @@ from agentvine.kit.guards import (
     in_transaction,
     outside_transaction,
 )
+from tests.support.postgres import PostgresServer
 
 _metadata = MetaData()
 counters = Table(
@@ -444,6 +445,18 @@ async def test_a_connection_that_breaks_in_a_transaction_is_unreachable_and_then
     with pytest.raises(DatabaseUnreachable):
         async with database.transaction() as tx:
             await tx.execute(select(func.pg_terminate_backend(func.pg_backend_pid())))
+    await database.ping()
+    await database.close()
+
+
+async def test_a_connection_that_breaks_after_the_answer_spoils_nothing(
+    postgres_settings: DatabaseSettings, postgres_server: PostgresServer
+):
+    database = await Database.open(postgres_settings, SystemClock())
+    async with database.read() as read:
+        answer = await read.scalar(select(func.pg_backend_pid()))
+        postgres_server.execute(f"SELECT pg_terminate_backend({answer}, 5000)")
+    assert answer
     await database.ping()
     await database.close()
 

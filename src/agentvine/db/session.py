@@ -322,9 +322,14 @@ async def _start(engine: AsyncEngine) -> AsyncConnection:
 
 async def _give_back(session: AsyncSession, connection: AsyncConnection) -> None:
     try:
-        await session.close()
-    finally:
-        await connection.close()
+        try:
+            await session.close()
+        finally:
+            await connection.close()
+    except DBAPIError as error:
+        # It broke. The database itself undoes what was not committed; what was read or committed
+        # before is as good as ever, and what went wrong before is told by the block.
+        _log.info("a connection broke when it was given back: %s", error)
 
 
 class _OwnErrors:
