@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from agentvine.protocol.enums import OrderStatus
+from agentvine.worker.places import DataPlaces
 from tests.support.repositories import Repo
 from tests.support.small_disk import (
     ROOT,
@@ -21,6 +22,7 @@ from tests.support.small_disk import (
     passes_in_a_namespace,
     small_disk,
 )
+from tests.worker.conftest import StartWorker
 from tests.worker.support import worker_main
 from tests.worker.support.wire_server import TOKEN, WireServer, source_of
 
@@ -76,6 +78,25 @@ async def test_what_finds_no_room_waits_and_with_room_nothing_is_lost(
             )
         with worker_on(url, disk, tmp_path) as scene:
             await fill_up(server, repo, scene, tmp_path)
+
+
+async def test_lines_are_sent_though_nobody_can_note_how_far(
+    server: WireServer, start_worker: StartWorker, data_dir: Path, tmp_path: Path
+):
+    go_on = tmp_path / "go on"
+    order = server.add(
+        command=f"echo begun; until test -e '{go_on}'; do sleep 0.05; done; echo ended",
+        repository=None,
+    )
+    async with start_worker():
+        await server.until(lambda: "begun" in order.said("stdout"), seconds=PATIENCE_SECONDS)
+        mark = DataPlaces(data_dir).worker("w1").runs / str(order.executions[0]) / "log.sent"
+        mark.unlink(missing_ok=True)
+        mark.mkdir()
+        go_on.touch()
+        await server.until(lambda: order.is_done, seconds=PATIENCE_SECONDS)
+    assert order.logs["stdout"] == ["begun", "ended"]
+    assert order.complete is not None
 
 
 async def fill_up(server: WireServer, repo: Repo, scene: Scene, folder: Path) -> None:

@@ -11,6 +11,7 @@ command must make happen elsewhere is one of three kinds:
 import asyncio
 import inspect
 import logging
+import sqlite3
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -312,7 +313,7 @@ class Database:
                 for pragma in _LAST_PRAGMAS:
                     cursor = await driver.execute(pragma)
                     await cursor.close()
-        except (DBAPIError, OSError) as error:
+        except (DBAPIError, sqlite3.Error, OSError) as error:
             _log.info("could not tidy up the database on closing: %s", error)
 
 

@@ -50,6 +50,7 @@ from agentvine.domains.work.waiting import WaitingRoom
 from agentvine.http.state import HttpState
 from agentvine.kit.actor import SystemActor
 from agentvine.kit.clock import Clock, SystemClock
+from agentvine.kit.errors import AppError
 from agentvine.reactions.routing import build_reactions
 from agentvine.reactions.shortcuts import BEAT, PLAIN
 from agentvine.server.background import Chore, Supervisor
@@ -161,9 +162,18 @@ async def _serving(
     finally:
         http.stopping.set()
         await supervisor.stop()
-        await uses.write()
+        await _write_at_last(uses)
         for part in (applying, importing, effects.applier, gateway, doors):
             await part.close()
+
+
+async def _write_at_last(uses: LastUses) -> None:
+    try:
+        await uses.write()
+    except AppError as error:
+        # Only when tokens were last used: a database that is full or gone is no reason not to end
+        # in good order.
+        log.warning("server.uses_not_written", code=error.code, problem=error.detail)
 
 
 def _queue_chores(settings: Settings, database: Database, queue: QueueChores) -> tuple[Chore, ...]:

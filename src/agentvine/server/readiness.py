@@ -1,6 +1,7 @@
 """Whether the server can serve: its database has the schema, and takes what is written."""
 
 import asyncio
+import os
 from dataclasses import dataclass, field
 
 from agentvine.db.base import table_of
@@ -14,7 +15,7 @@ _KEY = "readiness"
 _LASTS_SECONDS = 5.0
 """However often it is asked, it writes no more often than this."""
 _PATIENCE_SECONDS = 2.0
-_ROOM = "x" * 32_768
+_ROOM_BYTES = 16_384
 
 
 class NotReady(Unavailable):
@@ -70,7 +71,8 @@ class Readiness:
         It is committed, since a disk that is full is noticed by then at the latest.
         """
         async with self.database.transaction() as tx:
-            for value in (_ROOM, ""):
+            # What could be made smaller would need hardly any room in PostgreSQL.
+            for value in (os.urandom(_ROOM_BYTES).hex(), ""):
                 row = {"key": _KEY, "value": value, "updated_at": tx.now}
                 table = table_of(ServerState)
                 await tx.execute(

@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 
@@ -87,8 +88,10 @@ class LogShipper:
             for start in range(0, len(part), MAX_LINES_PER_BATCH):
                 await self._send(part[start : start + MAX_LINES_PER_BATCH])
         self._sent = lines[-1].end_offset
-        # Not synced: an older mark only means that the server is told of some lines again.
-        self._mark.write_text(str(self._sent))
+        # Neither synced nor needed, should the disk be full: an older mark, or none, only means
+        # that the server is told of some lines again.
+        with suppress(OSError):
+            self._mark.write_text(str(self._sent))
 
     async def _send(self, lines: Sequence[SpooledLine]) -> None:
         batch = LogBatchIn(
