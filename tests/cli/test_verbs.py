@@ -293,6 +293,38 @@ def test_a_plan_from_a_file_to_its_archive(cli: Cli, repository: Repo, tmp_path:
     assert cli("plan", "show", "beds@7", *where).exit_code == 4
 
 
+def test_a_plan_becomes_tasks_and_a_branch(cli: Cli, repository: Repo, tmp_path: Path):
+    cli.ok("repo", "register", str(repository.path))
+    file = tmp_path / "plan.yaml"
+    file.write_text(
+        "name: beds\nsteps: [{key: a, title: Dig, files: [x]}, {key: b, title: Sow, files: [x]}]\n"
+        "code_changes: {changes: [{path: new.txt, operation: create, content: x}]}\n"
+    )
+    where = ("--repo", str(repository.path))
+    cli.ok("plan", "create", *where, "-f", str(file))
+
+    previewed = cli("plan", "preview", "beds", *where)
+    said(previewed, "Dig", "Sow")
+    assert "a and b both touch x: perhaps at once" in previewed.err
+    assert cli("plan", "accept", "beds", *where).exit_code == 2, "there is no command"
+    how = ("--command", "true", "--no-start")
+    said(cli("plan", "accept", "beds", *where, *how), "T-1", "T-2", "Sow")
+    made = json_of(cli, "plan", "accept", "beds", *where, *how)
+    assert [row["key"] for row in made["tasks"]] == ["a", "b"]
+    cli.ok("plan", "revise", "beds", *where)
+    (tmp_path / "next.yaml").write_text("steps: [{key: a, title: Dig, files: [x]}]\n")
+    cli.ok("plan", "edit", "beds", *where, "-f", str(tmp_path / "next.yaml"))
+    said(cli("plan", "drift", "beds", *where), "keep", "cancel", "no step of this version")
+    asked = cli("plan", "accept", "beds", *where, *how)
+    said(asked, "cancel")
+    assert "plan reconcile" in asked.err
+    assert cli("plan", "reconcile", "beds", *where, *how).exit_code == 2, "nobody can be asked"
+    said(cli("plan", "reconcile", "beds", *where, *how, "--yes"), "Dig")
+    assert "as this version wants them" in cli("plan", "drift", "beds", *where).err
+    said(cli("plan", "apply", "beds", *where, "--branch", "planned"), "1 files are changed")
+    assert repository.show("planned", "new.txt") == "x"
+
+
 def test_agents_and_how_they_were_set_up(cli: Cli):
     made = cli(
         *("agent", "create", "Ada", "--type", "coder", "--runtime", "command"),

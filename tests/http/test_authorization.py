@@ -190,6 +190,10 @@ CASES = {
         "plans:write", ROW, {"artifact_type": "feature_plan", "content": {"goal": "Grow more."}}
     ),
     "GET /plans/{plan_id}/diff/{other_id}": Case("plans:read", ROW),
+    "GET /plans/{plan_id}/preview": Case("plans:read", ROW),
+    "POST /plans/{plan_id}/accept": Case("tasks:write", ROW, {"start": False}),
+    "POST /plans/{plan_id}/reconcile": Case("tasks:write", ROW, {"start": False}),
+    "POST /plans/{plan_id}/apply": Case("modifications:write", ROW, {}),
     "GET /agents": Case("agents:read", LIST),
     "POST /agents": Case(
         "agents:write", ROW, {"name": "{unique}", "type": "coder", "project_id": "{project_id}"}

@@ -139,7 +139,15 @@ async def _with_agent(api: Api, people: People, names: Names, queue: str) -> Nam
 
 async def _with_plan(api: Api, people: People, names: Names, queue: str) -> Names:
     goal = {"artifact_type": "feature_plan", "content": {"goal": "Grow."}}
-    body = {"name": unique("plan"), "repository_id": names["repository_id"], "artifacts": [goal]}
+    steps = {
+        "artifact_type": "implementation_steps",
+        "content": {"steps": [{"key": "one", "title": "Grow"}]},
+    }
+    body = {
+        "name": unique("plan"),
+        "repository_id": names["repository_id"],
+        "artifacts": [goal, steps],
+    }
     return {"plan_id": (await people.owner.post("/plans", body))["id"]}
 
 

@@ -7,6 +7,14 @@ from agentvine.client.pages import Listing
 from agentvine.client.transport import Call, Transport, edit, get, post
 from agentvine.protocol.base import PageOut
 from agentvine.protocol.enums import ArtifactType, PlanStatus
+from agentvine.protocol.planning import (
+    ChangesAppliedOut,
+    ChangesApplyIn,
+    PlanAcceptedOut,
+    PlanAcceptIn,
+    PlanAcceptNowIn,
+    PlanPreviewOut,
+)
 from agentvine.protocol.plans import (
     ArtifactIn,
     ArtifactOut,
@@ -89,6 +97,25 @@ class PlansApi:
     async def archive(self, plan_id: uuid.UUID) -> PlanOut:
         """Put it away."""
         return await self._move(plan_id, "archive")
+
+    async def preview(self, plan_id: uuid.UUID) -> PlanPreviewOut:
+        """What accepting it does: steps, overlaps, and what becomes of tasks."""
+        return await self._transport.fetch(get(f"plans/{plan_id}/preview"), PlanPreviewOut)
+
+    async def accept(self, plan_id: uuid.UUID, body: PlanAcceptNowIn) -> PlanAcceptedOut:
+        """Let it count, and make its tasks; may be repeated."""
+        call = post(f"plans/{plan_id}/accept", body, is_repeatable=True)
+        return await self._transport.fetch(call, PlanAcceptedOut)
+
+    async def reconcile(self, plan_id: uuid.UUID, body: PlanAcceptIn) -> PlanAcceptedOut:
+        """Cancel, keep and add tasks as it wants them; may be repeated."""
+        call = post(f"plans/{plan_id}/reconcile", body, is_repeatable=True)
+        return await self._transport.fetch(call, PlanAcceptedOut)
+
+    async def apply(self, plan_id: uuid.UUID, body: ChangesApplyIn) -> ChangesAppliedOut:
+        """Make its code changes a commit on a new branch; may be repeated."""
+        call = post(f"plans/{plan_id}/apply", body, is_repeatable=True)
+        return await self._transport.fetch(call, ChangesAppliedOut)
 
     def artifacts(
         self, plan_id: uuid.UUID, *, type_: ArtifactType | None = None

@@ -30,10 +30,16 @@ class TasksApi:
         *,
         project_id: uuid.UUID | None = None,
         repository_id: uuid.UUID | None = None,
+        plan_id: uuid.UUID | None = None,
         status: Sequence[TaskStatus] = (),
     ) -> Listing[TaskOut]:
         """The tasks one may see, newest first; those in one of these states, if any are named."""
-        params = {"project_id": project_id, "repository_id": repository_id, "status": status}
+        params = {
+            "project_id": project_id,
+            "repository_id": repository_id,
+            "plan_id": plan_id,
+            "status": status,
+        }
         return Listing(self._transport, "tasks", params, PageOut[TaskOut])
 
     async def create(self, body: TaskCreateIn, *, key: str | None = None) -> TaskOut:

@@ -37,6 +37,15 @@ async def write_commit(
     return text(output)
 
 
+async def read_message(git: Git, room: Place, commit: str) -> tuple[str, list[str]]:
+    """A commit's message, and its parents."""
+    output = await git.run(room, "cat-file", "commit", check_commit_id(commit))
+    head, _, message = output.partition(b"\n\n")
+    lines = head.decode("utf-8", "replace").splitlines()
+    parents = [line.removeprefix("parent ") for line in lines if line.startswith("parent ")]
+    return message.decode("utf-8", "replace"), parents
+
+
 def _clean(value: str) -> str:
     # Git writes them on one line, between brackets.
     return "".join(char for char in value if char.isprintable() and char not in "<>") or "unknown"

@@ -6,7 +6,7 @@
       NotFound      RefNotFound, CommitNotFound, FileNotInCommit, WorktreeNotFound
       Conflict      MergeConflict, NoCommonHistory, NotMerged, RefMoved, WorkTreeDirty,
                     WorkTreeBusy, PushRejected, WorktreeExists, NothingToBundle, BundleBaseMissing,
-                    ExternalContentChanged
+                    ExternalContentChanged, EditRefused
       Unavailable   GitNotFound, GitTooOld, GitTimeout, GitFailed, RemoteUnreachable, RepositoryBusy
 
 No message ever shows the credentials of a URL.
@@ -166,6 +166,17 @@ class BundleBaseMissing(GitError, Conflict):
         """Keep the missing commits."""
         super().__init__(detail, commits=list(commits))
         self.commits = tuple(commits)
+
+
+class EditRefused(GitError, Conflict):
+    """The change does not fit what is there."""
+
+    code = "edit_refused"
+
+    def __init__(self, detail: str, *, files: Sequence[str]) -> None:
+        """Keep which files it is about."""
+        super().__init__(detail, files=list(files))
+        self.files = tuple(files)
 
 
 class ExternalContentChanged(GitError, Conflict):

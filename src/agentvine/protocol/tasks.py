@@ -130,6 +130,9 @@ class TaskOut(Output):
     target_branch: str | None
     definition_of_done: str | None
     parent_id: uuid.UUID | None
+    plan_id: uuid.UUID | None = None
+    plan_step: str | None = None
+    """The step of that version of a plan that it is."""
     agent_id: uuid.UUID | None = None
     run: TaskRun
     metadata: dict[str, Any]

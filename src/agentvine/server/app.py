@@ -15,6 +15,7 @@ from agentvine.domains.gateway.relay import Gateway
 from agentvine.domains.identity import api as identity
 from agentvine.domains.knowledge import api as knowledge
 from agentvine.domains.modifications import api as modifications
+from agentvine.domains.planning import api as planning
 from agentvine.domains.plans import api as plans
 from agentvine.domains.projects import api as projects
 from agentvine.domains.questions import api as questions
@@ -51,6 +52,7 @@ _SLICES = (
     usage,
     questions,
     gateway,
+    planning,
 )
 
 _QUICK = (

@@ -3,6 +3,7 @@
 import os
 import socket
 from dataclasses import dataclass
+from typing import Any
 
 from agentvine.config.settings import Settings, environment_for_child
 from agentvine.db.session import Database
@@ -14,6 +15,7 @@ from agentvine.domains.gateway.relay import Gateway
 from agentvine.domains.gateway.targets import ProviderTargets
 from agentvine.domains.gateway.vault import KeyVault
 from agentvine.domains.modifications.applying import ChangeApplier
+from agentvine.domains.planning.changes import ChangeWriter
 from agentvine.domains.projects.desk import RepositoryDesk
 from agentvine.domains.projects.inspection import RepositoryInspector
 from agentvine.domains.usage.ledger import Ledger
@@ -29,6 +31,12 @@ class Effects:
     importer: BundleImporter
     applier: ChangeApplier
     desk: RepositoryDesk
+    changes: ChangeWriter
+
+    def by_class(self) -> dict[type[Any], object]:
+        """Those that routes ask for."""
+        asked = (self.inspector, self.importer, self.applier, self.changes)
+        return {type(effect): effect for effect in asked}
 
 
 def open_gateway(settings: Settings, database: Database, vault: KeyVault) -> Gateway:
@@ -61,4 +69,5 @@ def build_effects(settings: Settings, database: Database) -> Effects:
         importer=importer,
         applier=ChangeApplier(database, desk, importer),
         desk=desk,
+        changes=ChangeWriter(database, desk),
     )

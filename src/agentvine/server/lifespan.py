@@ -11,7 +11,6 @@ from agentvine.config.settings import Settings, with_secret_key
 from agentvine.db.session import Database
 from agentvine.domains.agents.jobs import MemoryChore
 from agentvine.domains.conversations.questions import CHANNEL as QUESTIONS
-from agentvine.domains.executions.importing import BundleImporter
 from agentvine.domains.executions.jobs import ImportChore
 from agentvine.domains.executions.log_writing import LogWriter
 from agentvine.domains.executions.service import BUNDLES
@@ -28,10 +27,8 @@ from agentvine.domains.identity.jobs import TidyingChore
 from agentvine.domains.identity.last_use import LastUses
 from agentvine.domains.identity.service import NewUser
 from agentvine.domains.identity.tokens import TokenAuthenticator
-from agentvine.domains.modifications.applying import ChangeApplier
 from agentvine.domains.modifications.jobs import ApplyChore
 from agentvine.domains.modifications.service import CHANNEL as MODIFICATIONS
-from agentvine.domains.projects.inspection import RepositoryInspector
 from agentvine.domains.questions.advice import AdviceDesk, Adviser
 from agentvine.domains.questions.jobs import QuestionChores
 from agentvine.domains.questions.waiting import AnswerRoom
@@ -139,9 +136,7 @@ async def _serving(
         clock=database.clock,
         authenticator=TokenAuthenticator(database, uses),
         effects={
-            RepositoryInspector: effects.inspector,
-            BundleImporter: effects.importer,
-            ChangeApplier: effects.applier,
+            **effects.by_class(),
             WaitingRoom: room,
             Reports: Reports(database, settings.queue, shortcuts),
             Beats: Beats(database, settings.queue, BEAT, uses),

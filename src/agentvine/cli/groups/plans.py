@@ -1,14 +1,19 @@
 """``agentvine plan``."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from agentvine.cli.lazy import runs
 from agentvine.cli.options import Words, limit_option, project_option, yes_option
-from agentvine.protocol.enums import ArtifactType, PlanStatus
+from agentvine.protocol.enums import ArtifactType, PlanStatus, TaskPriority
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _ACTIONS = "agentvine.cli.actions.plans"
+_PLANNING = "agentvine.cli.actions.planning"
 
 _plan = click.argument("name", metavar="PLAN")
 _repo = click.option("--repo", metavar="REPO", help="The plan's repository: path, name or id.")
@@ -19,6 +24,25 @@ _file = click.option(
     type=click.Path(dir_okay=False, path_type=Path),
     help="YAML, or Markdown as `plan show` prints it.",
 )
+
+
+def _tasks(function: F) -> F:
+    """How the tasks of a plan are carried out: for ``accept`` and ``reconcile``."""
+    for option in reversed(
+        [
+            click.option("--runtime", metavar="NAME", help="What does the tasks."),
+            click.option("--command", metavar="CMD", help="What the command runtime runs."),
+            click.option("--test", metavar="CMD", help="What tests the result."),
+            click.option("--agent", metavar="AGENT", help="Whose work they are."),
+            click.option("--model", metavar="MODEL", help="Which model an agent is to use."),
+            click.option("--priority", type=Words(TaskPriority), help="How soon."),
+            click.option(
+                "--start/--no-start", default=True, help="Whether they begin by themselves."
+            ),
+        ]
+    ):
+        function = option(function)
+    return function
 
 
 @click.group()
@@ -104,6 +128,53 @@ def diff() -> None:
 @runs(f"{_ACTIONS}:revise_plan")
 def revise() -> None:
     """Copy a version to a new draft, and write the file's parts into it."""
+
+
+@plan.command()
+@_plan
+@_repo
+@runs(f"{_PLANNING}:preview_plan")
+def preview() -> None:
+    """Show which tasks a version makes, what waits for what, and which files overlap."""
+
+
+@plan.command()
+@_plan
+@_repo
+@_tasks
+@click.option(
+    "--reconcile", is_flag=True, help="Also when tasks of an earlier version are cancelled for it."
+)
+@runs(f"{_PLANNING}:accept_plan")
+def accept() -> None:
+    """Let a version count, and make its steps tasks: once, however often it is accepted."""
+
+
+@plan.command()
+@_plan
+@_repo
+@runs(f"{_PLANNING}:show_drift")
+def drift() -> None:
+    """Show what a version would cancel, keep and add of the tasks that are there."""
+
+
+@plan.command()
+@_plan
+@_repo
+@_tasks
+@yes_option
+@runs(f"{_PLANNING}:reconcile_plan")
+def reconcile() -> None:
+    """Cancel, keep and add tasks as the active version wants them."""
+
+
+@plan.command("apply")
+@_plan
+@_repo
+@click.option("--branch", metavar="BRANCH", help="The new branch; otherwise named by the plan.")
+@runs(f"{_PLANNING}:apply_changes")
+def apply_changes() -> None:
+    """Make an active version's code changes one commit, on a new branch."""
 
 
 @plan.command()

@@ -56,6 +56,7 @@ async def task_filter(  # the query parameters of a list
     repository_id: uuid.UUID | None = None,
     parent_id: uuid.UUID | None = None,
     agent_id: uuid.UUID | None = None,
+    plan_id: uuid.UUID | None = None,
     status: Annotated[list[TaskStatus] | None, Query()] = None,
     type: Annotated[list[TaskType] | None, Query()] = None,  # noqa: A002  # as clients call it
     priority: Annotated[list[TaskPriority] | None, Query()] = None,
@@ -66,6 +67,7 @@ async def task_filter(  # the query parameters of a list
         repository_id=repository_id,
         parent_id=parent_id,
         agent_id=agent_id,
+        plan_id=plan_id,
         statuses=status or (),
         types=type or (),
         priorities=priority or (),

@@ -38,6 +38,7 @@ class TaskFilter:
     repository_id: uuid.UUID | None = None
     parent_id: uuid.UUID | None = None
     agent_id: uuid.UUID | None = None
+    plan_id: uuid.UUID | None = None
     statuses: Sequence[TaskStatus] = ()
     types: Sequence[TaskType] = ()
     priorities: Sequence[TaskPriority] = ()
@@ -68,6 +69,7 @@ def _filtered(query: Select[Task], wanted: TaskFilter) -> Select[Task]:
         (Task.repository_id, wanted.repository_id),
         (Task.parent_task_id, wanted.parent_id),
         (Task.assigned_to_agent_id, wanted.agent_id),
+        (Task.plan_id, wanted.plan_id),
     )
     several = (
         (Task.status, wanted.statuses),

@@ -24,6 +24,8 @@ def task_out(task: Task) -> TaskOut:
         target_branch=task.branch_name,
         definition_of_done=task.definition_of_done,
         parent_id=task.parent_task_id,
+        plan_id=task.plan_id,
+        plan_step=task.plan_step,
         agent_id=task.assigned_to_agent_id,
         run=read_context(task).run,
         metadata=task.metadata_ or {},

@@ -1,6 +1,7 @@
 """Commands of the tasks slice: create, edit, start, cancel, retry, delete, finish."""
 
 import uuid
+from dataclasses import dataclass
 from decimal import Decimal
 
 from pydantic_core import to_jsonable_python
@@ -13,6 +14,7 @@ from agentvine.domains.agents.models import Agent
 from agentvine.domains.conversations.enums import ConversationId, ConversationType
 from agentvine.domains.conversations.models import Conversation
 from agentvine.domains.identity import history
+from agentvine.domains.plans.enums import PlanId
 from agentvine.domains.projects import queries as projects
 from agentvine.domains.projects.models import Project, Repository
 from agentvine.domains.tasks import dependencies, queries
@@ -41,7 +43,17 @@ WAITS_FOR_START = "waits for somebody to start it"
 _BEING_CANCELLED = "being cancelled: "
 
 
-async def create_task(tx: Transaction, actor: UserActor, wanted: TaskCreateIn) -> Task:
+@dataclass(frozen=True, slots=True)
+class StepOrigin:
+    """The step of a plan version that a task is made of."""
+
+    plan_id: PlanId
+    key: str
+
+
+async def create_task(
+    tx: Transaction, actor: UserActor, wanted: TaskCreateIn, *, origin: StepOrigin | None = None
+) -> Task:
     """Make a task; queue it when it is to start and nothing holds it back.
 
     Raises:
@@ -73,6 +85,8 @@ async def create_task(tx: Transaction, actor: UserActor, wanted: TaskCreateIn) -
         repository_url=(repository.git_url or repository.path)[:500] if repository else None,
         branch_name=wanted.target_branch or (repository.default_branch if repository else None),
         definition_of_done=wanted.definition_of_done,
+        plan_id=origin.plan_id if origin else None,
+        plan_step=origin.key if origin else None,
         parent_task_id=parent.id if parent else None,
         assigned_to_agent_id=AgentId(wanted.agent_id) if wanted.agent_id else None,
         metadata_=wanted.metadata,
