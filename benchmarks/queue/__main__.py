@@ -15,6 +15,7 @@ import uvloop
 
 from agentvine.reactions.shortcuts import PLAIN
 from benchmarks.queue import ours, raw
+from benchmarks.queue.cost import Cost
 from benchmarks.queue.services import Services, running_services
 
 _OTHERS = {
@@ -37,9 +38,12 @@ class Run:
 
     services: Services
     scale: float
-    rows: list[tuple[str, float]] = field(default_factory=list[tuple[str, float]])
+    rows: list[tuple[str, float, float | None]] = field(
+        default_factory=list[tuple[str, float, "float | None"]]
+    )
+    """The name, jobs a second, and microseconds of CPU for a job where they are known."""
     ratios: list[float] = field(default_factory=list[float])
-    baselines: list[float] = field(default_factory=list[float])
+    baselines: list[Cost] = field(default_factory=list[Cost])
 
     def count(self, full: int) -> int:
         """How many jobs, in this run's form."""
@@ -48,11 +52,11 @@ class Run:
     def baseline(self) -> None:
         """Measure what all others are divided by."""
         self.baselines.append(self.raw(1))
-        around = statistics.mean(self.baselines[-2:])
-        self.ratios += [rate / around for _, rate in self.rows[len(self.ratios) :]]
-        print(f"baseline {self.baselines[-1]:,.0f}/s", flush=True)
+        around = statistics.mean(each.rate for each in self.baselines[-2:])
+        self.ratios += [rate / around for _, rate, _ in self.rows[len(self.ratios) :]]
+        print(f"baseline {self.baselines[-1].rate:,.0f}/s", flush=True)
 
-    def raw(self, batch: int) -> float:
+    def raw(self, batch: int) -> Cost:
         """The plain loop."""
         return uvloop.run(
             raw.drain_postgres(
@@ -63,26 +67,30 @@ class Run:
             )
         )
 
-    def add(self, name: str, measure: Callable[[], float]) -> None:
+    def add(self, name: str, measure: Callable[[], Cost | float]) -> None:
         """Measure one system."""
-        self.rows.append((name, measure()))
+        found = measure()
+        if isinstance(found, Cost):
+            self.rows.append((name, found.rate, found.cpu_each))
+        else:
+            self.rows.append((name, found, None))
         print(f"{name} {self.rows[-1][1]:,.0f}/s", flush=True)
 
     def table(self, command: str) -> str:
         """All of it in Markdown."""
-        base = statistics.median(self.baselines)
-        spread = ", ".join(f"{each:,.0f}" for each in self.baselines)
+        base = statistics.median(each.rate for each in self.baselines)
+        cpu = statistics.median(each.cpu_each for each in self.baselines)
+        spread = ", ".join(f"{each.rate:,.0f}" for each in self.baselines)
         lines = [
             f"`{command}`; baseline measured {len(self.baselines)} times: {spread} jobs/s.",
             "",
-            "| System | Jobs/s | Ratio |",
-            "| --- | ---: | ---: |",
-            f"| plain asyncpg loop, one at a time, 8 connections | {base:,.0f} | 1.00 |",
+            "| System | Jobs/s | Ratio | CPU, µs a job | Jobs for its CPU, ratio |",
+            "| --- | ---: | ---: | ---: | ---: |",
+            f"| plain asyncpg loop, batch 1 | {base:,.0f} | 1.00 | {cpu:,.0f} | 1.00 |",
         ]
-        lines += [
-            f"| {name} | {rate:,.0f} | {ratio:.2f} |"
-            for (name, rate), ratio in zip(self.rows, self.ratios, strict=True)
-        ]
+        for (name, rate, each), ratio in zip(self.rows, self.ratios, strict=True):
+            spent = f"{each:,.0f} | {cpu / each:.2f}" if each else "|"
+            lines.append(f"| {name} | {rate:,.0f} | {ratio:.2f} | {spent} |")
         return "\n".join(lines) + "\n"
 
 
@@ -108,7 +116,7 @@ def main() -> int:
     print(table)
     if options.out:
         options.out.write_text(table)
-    return 1 if any(math.isnan(rate) for _, rate in run.rows) else 0
+    return 1 if any(math.isnan(rate) for _, rate, _ in run.rows) else 0
 
 
 def measure_ours(run: Run) -> None:

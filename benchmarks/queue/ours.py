@@ -28,6 +28,7 @@ from agentvine.protocol.queue import (
 )
 from agentvine.reactions.routing import build_reactions
 from agentvine.server.migrations import migration_runner
+from benchmarks.queue.cost import Cost, cost_of, postmaster_of
 from benchmarks.queue.services import Services
 from tests.support.builders.work import Crew, Hand, make_crew
 
@@ -36,8 +37,8 @@ _SETTINGS = QueueSettings()
 _CLAIMERS = 8
 
 
-async def drain(services: Services, plain: Plain | None, *, count: int, batch: int) -> float:
-    """Fill a new database and empty it; orders per second.
+async def drain(services: Services, plain: Plain | None, *, count: int, batch: int) -> Cost:
+    """Fill a new database and empty it; what emptying it cost.
 
     Args:
         services: Where.
@@ -53,19 +54,18 @@ async def drain(services: Services, plain: Plain | None, *, count: int, batch: i
     try:
         crew = await make_crew(database)
         await _fill(crew, count)
-        await _vacuum(services.dsn(name))
+        postmaster = await _vacuum(services.dsn(name))
         hands = [await crew.worker(max_concurrent_tasks=100) for _ in range(_CLAIMERS)]
         shortcuts = Shortcuts(database, _SETTINGS, plain) if plain is not None else None
         room = WaitingRoom(database, _SETTINGS, shortcuts)
         reports = Reports(database, _SETTINGS, shortcuts)
-        started = time.perf_counter()
-        done = await asyncio.gather(*(_work(room, reports, hand, batch) for hand in hands))
-        elapsed = time.perf_counter() - started
+        with cost_of(count, postmaster) as cost:
+            done = await asyncio.gather(*(_work(room, reports, hand, batch) for hand in hands))
     finally:
         await database.close()
     assert sum(done) == count, f"{count} orders, {sum(done)} done"
     services.postgres.drop_database(name)
-    return count / elapsed
+    return cost
 
 
 async def _work(room: WaitingRoom, reports: Reports, hand: Hand, batch: int) -> int:
@@ -117,7 +117,10 @@ async def _fill(crew: Crew, count: int) -> None:
         )
 
 
-async def _vacuum(dsn: str) -> None:
+async def _vacuum(dsn: str) -> int:
+    """As autovacuum would: what is empty it has not looked at. The server's first process."""
     connection = await asyncpg.connect(dsn)
     await connection.execute("VACUUM ANALYZE tasks, work_orders")
+    postmaster = await postmaster_of(connection)
     await connection.close()
+    return postmaster

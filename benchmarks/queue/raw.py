@@ -11,6 +11,8 @@ from pathlib import Path
 
 import asyncpg
 
+from benchmarks.queue.cost import Cost, cost_of, postmaster_of
+
 TABLE = """
 DROP TABLE IF EXISTS jobs;
 CREATE TABLE jobs (
@@ -42,8 +44,8 @@ COMPLETE_ONE = (
 )
 
 
-async def drain_postgres(dsn: str, *, count: int, batch: int, connections: int) -> float:
-    """Fill the table and empty it; jobs per second."""
+async def drain_postgres(dsn: str, *, count: int, batch: int, connections: int) -> Cost:
+    """Fill the table and empty it; what emptying it cost."""
     owner = await asyncpg.connect(dsn)
     await owner.execute(TABLE)
     await owner.execute(
@@ -53,15 +55,14 @@ async def drain_postgres(dsn: str, *, count: int, batch: int, connections: int) 
     await owner.execute("VACUUM ANALYZE jobs")
 
     open_ones = [await asyncpg.connect(dsn) for _ in range(connections)]
-    started = time.perf_counter()
-    done = await asyncio.gather(
-        *(_drain(each, batch, f"w{number}") for number, each in enumerate(open_ones))
-    )
-    elapsed = time.perf_counter() - started
+    with cost_of(count, await postmaster_of(owner)) as cost:
+        done = await asyncio.gather(
+            *(_drain(each, batch, f"w{number}") for number, each in enumerate(open_ones))
+        )
     assert sum(done) == count, "the baseline lost jobs"
     for each in (*open_ones, owner):
         await each.close()
-    return count / elapsed
+    return cost
 
 
 async def _drain(connection: asyncpg.Connection, batch: int, worker: str) -> int:
@@ -98,8 +99,8 @@ _SQLITE_COMPLETE = (
 )
 
 
-def drain_sqlite(path: Path, *, count: int, batch: int) -> float:
-    """The same with ``sqlite3`` in one thread, WAL and synchronous=FULL; jobs per second."""
+def drain_sqlite(path: Path, *, count: int, batch: int) -> Cost:
+    """The same with ``sqlite3`` in one thread, WAL and synchronous=FULL."""
     database = sqlite3.connect(path, isolation_level=None)
     database.execute("PRAGMA journal_mode=WAL")
     database.execute("PRAGMA synchronous=FULL")
@@ -110,19 +111,23 @@ def drain_sqlite(path: Path, *, count: int, batch: int) -> float:
         "INSERT INTO jobs (priority, run_at) VALUES (?, ?)", [(i % 5, now) for i in range(count)]
     )
     database.execute("COMMIT")
-    started, done = time.perf_counter(), 0
+    with cost_of(count) as cost:
+        done = _drain_sqlite(database, batch)
+    database.close()
+    assert done == count, "the baseline lost jobs"
+    return cost
+
+
+def _drain_sqlite(database: sqlite3.Connection, batch: int) -> int:
+    done = 0
     while True:
         now = time.time()
         database.execute("BEGIN IMMEDIATE")
         rows = database.execute(_SQLITE_CLAIM, ("default", batch, "w", now + 60, now)).fetchall()
         database.execute("COMMIT")
         if not rows:
-            break
+            return done
         database.execute("BEGIN IMMEDIATE")
         database.executemany(_SQLITE_COMPLETE, rows)
         database.execute("COMMIT")
         done += len(rows)
-    elapsed = time.perf_counter() - started
-    database.close()
-    assert done == count, "the baseline lost jobs"
-    return count / elapsed

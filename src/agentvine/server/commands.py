@@ -1,6 +1,7 @@
 """What ``agentvine server`` and ``agentvine openapi`` do, and the doctor's look at the database."""
 
 import asyncio
+import gc
 import json
 import os
 from typing import TextIO
@@ -29,6 +30,9 @@ def serve_alone(*, host: str, port: int, migrate: bool, parent: int | None) -> N
     as_json = is_json_wanted()
 
     async def tell(serving: Serving) -> None:
+        # What start-up has made stays: the collector need not walk through it again and again.
+        gc.collect()
+        gc.freeze()
         first = serving.first_admin
         if as_json:
             login = {"username": first.user.username, "password": first.password} if first else None
