@@ -46,6 +46,12 @@ def test_a_snippet_shows_where_most_words_stand_whatever_their_form():
     assert len(found) < 120
 
 
+def test_of_a_very_long_text_the_snippet_is_taken_from_its_beginning():
+    text = "filler " * 20_000 + "needle"
+
+    assert snippet(text, parse_words("needle")).startswith("filler filler")
+
+
 def test_a_snippet_of_a_text_without_the_words_is_its_beginning():
     assert snippet("One two three", parse_words("zebra")) == "One two three"
 

@@ -14,11 +14,13 @@ from typing import Any, cast
 import yaml
 from pydantic import ValidationError
 
-from agentvine.protocol.documents import ImportedFileIn
+from agentvine.protocol.documents import MAX_IMPORTED, ImportedFileIn
 from agentvine.protocol.enums import DocumentType
 
 MAX_FILES = 5000
 _MAX_BYTES = 2 * 1024 * 1024
+_MAX_BATCH_BYTES = 4 * 1024 * 1024
+"""A server takes requests of 8 MiB, and JSON makes a text longer."""
 _ENDINGS = (".md", ".markdown")
 _HEADING = re.compile(r"^#\s+(.+?)\s*#*\s*$", re.MULTILINE)
 _FRONT_MATTER = re.compile(r"\A---\r?\n(.*?\r?\n)?---\r?\n", re.DOTALL)
@@ -51,6 +53,21 @@ def read_folder(
     return files, left_out
 
 
+def in_batches(files: Sequence[ImportedFileIn]) -> Iterator[list[ImportedFileIn]]:
+    """The files in parts that a server takes at once."""
+    batch: list[ImportedFileIn] = []
+    room = _MAX_BATCH_BYTES
+    for file in files:
+        size = len(file.content.encode())
+        if batch and (size > room or len(batch) == MAX_IMPORTED):
+            yield batch
+            batch, room = [], _MAX_BATCH_BYTES
+        batch.append(file)
+        room -= size
+    if batch:
+        yield batch
+
+
 def _markdown_in(folder: Path) -> Iterator[Path]:
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(each for each in folders if not each.startswith("."))
@@ -72,8 +89,8 @@ def _document(
 ) -> ImportedFileIn:
     said, content = _parts(text)
     heading = _HEADING.search(content)
-    tagged: object = said.get("tags") or ()
-    own = [tagged] if isinstance(tagged, str) else cast("list[object]", tagged)
+    tagged: object = said.get("tags") or []
+    own = cast("list[object]", tagged) if isinstance(tagged, list) else [tagged]
     return ImportedFileIn(
         path=name,
         title=str(said.get("title") or (heading[1] if heading else Path(name).stem))[:255],

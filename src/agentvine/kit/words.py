@@ -13,6 +13,8 @@ Phrase = tuple[str, ...]
 """Words that follow each other; most often only one."""
 
 MAX_PHRASES = 32
+_LOOKED_AT = 100_000
+"""So many characters of a text are looked at for its snippet."""
 _WORD = re.compile(r"[^\W_]+")
 _ITEM = re.compile(r'(-?)(?:"([^"]*)"|(\S+))')
 _ENDINGS = ("ingly", "edly", "ing", "ies", "ied", "ers", "ed", "es", "er", "ly", "s", "e", "y")
@@ -66,7 +68,7 @@ def any_word(text: str, limit: int = MAX_PHRASES) -> WordQuery:
 def snippet(text: str, query: WordQuery, *, width: int = 200) -> str:
     """The part of a text in which most of the words stand, each of them between ``**``."""
     pattern = _pattern(query)
-    flat = " ".join(text.split())
+    flat = " ".join(text[:_LOOKED_AT].split())
     if pattern is None:
         return _cut(flat, 0, width)
     starts = [match.start() for match in pattern.finditer(flat)]

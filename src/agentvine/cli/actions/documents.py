@@ -8,12 +8,11 @@ from pathlib import Path
 
 from agentvine.cli import resolve
 from agentvine.cli.actions.tasks import NothingToChange
-from agentvine.cli.folders import read_folder
+from agentvine.cli.folders import in_batches, read_folder
 from agentvine.cli.output import Column, printable
 from agentvine.cli.session import Session
 from agentvine.kit.errors import Invalid, NotFound
 from agentvine.protocol.documents import (
-    MAX_IMPORTED,
     DocumentCreateIn,
     DocumentEditIn,
     DocumentRuleIn,
@@ -196,12 +195,8 @@ async def import_folder(
     if not files:
         raise DocumentUnreadable(f"{folder} holds no Markdown that could be taken in.")
     result = ImportOut()
-    for start in range(0, len(files), MAX_IMPORTED):
-        body = ImportIn(
-            project_id=project_id,
-            repository_id=repository_id,
-            files=files[start : start + MAX_IMPORTED],
-        )
+    for batch in in_batches(files):
+        body = ImportIn(project_id=project_id, repository_id=repository_id, files=batch)
         part = await session.client.documents.import_files(body)
         result.created.extend(part.created)
         result.changed.extend(part.changed)
