@@ -71,6 +71,10 @@ docs:
 chaos *ARGS:
     uv run python -m tools.chaos "$@"
 
+# Ask a server whose database is away, for long, and look at its memory; `just soak 20000`
+soak REQUESTS="10000":
+    AGENTVINE_SOAK_REQUESTS="$1" uv run pytest -n 1 -m chaos tests/chaos/test_soak.py
+
 # Measure the queue beside others, on servers started for it; `--scale 0.2` is quick
 bench *ARGS:
     uv run --group bench python -m benchmarks.queue "$@"

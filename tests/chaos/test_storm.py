@@ -2,7 +2,8 @@
 
 At the end every order has ended once, with its change merged once and its lines in order; nothing
 is left; and a checker reads the whole history for broken promises. AGENTVINE_STORM_SECONDS makes it
-longer, AGENTVINE_CHAOS_SEED repeats what was drawn, though not to the moment.
+longer, AGENTVINE_CHAOS_SEED repeats what was drawn, though not to the moment. On a machine that is
+very busy AGENTVINE_STORM_LEASE_SECONDS must be longer than what a claim takes there.
 """
 
 import asyncio

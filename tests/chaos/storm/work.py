@@ -68,7 +68,7 @@ class Customers:
             if draw.random() < _CANCELLED_SHARE:
                 await asyncio.sleep(draw.uniform(0, LONGEST_RUN_SECONDS))
                 await self._cancel(task)
-            self.ended.append(await self._end_of(task))
+            self.ended.append(await self._end_of(task, until))
 
     def _task(self, number: int) -> TaskCreateIn:
         lines = self.ground.draw.randint(1, 20)
@@ -90,10 +90,12 @@ class Customers:
         with suppress(Conflict):
             await insist(lambda: self.client.tasks.cancel(task.id))
 
-    async def _end_of(self, task: TaskOut) -> TaskOut:
+    async def _end_of(self, task: TaskOut, until: float) -> TaskOut:
         now: TaskOut = task
+        # While the storm lasts nobody can tell how long it takes.
+        longest = max(0.0, until - time.monotonic()) + PATIENCE_SECONDS
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(longest):
                 while now.status not in FINAL:
                     await asyncio.sleep(_LOOK_AGAIN_SECONDS)
                     now = await insist(lambda: self.client.tasks.get(task.id))
