@@ -22,6 +22,9 @@ from pathlib import Path
 
 import platformdirs
 
+from agentvine.runtimes import pins
+from agentvine.runtimes.pins import Pin
+
 FOLDER = "AGENTVINE_TEST_CLIS"
 _NODE_MAJOR = 20
 _INSTALL_SECONDS = 900
@@ -64,19 +67,24 @@ class Cli:
         return re.sub(r"[^A-Za-z0-9.]+", "-", f"{self.package}-{self.version}").strip("-")
 
 
+def _of(pin: Pin, *, has_own_agent: bool = True) -> Cli:
+    """A program that a runtime drives, at the version that it is written for."""
+    is_node = pin.manager.startswith("npm")
+    more = () if is_node else tuple(pin.manager.split()[2:])
+    registry = "npm" if is_node else "Python"
+    return Cli(pin.package, pin.version, pin.program, registry, more, has_own_agent)
+
+
 CLIS = {
-    "claude-code": Cli("@anthropic-ai/claude-code", "2.1.330", "claude"),
-    "codex": Cli("@openai/codex", "0.169.0", "codex"),
-    "opencode": Cli("opencode-ai", "1.18.33", "opencode"),
-    "gemini": Cli("@google/gemini-cli", "0.61.0", "gemini"),
-    "qwen": Cli("@qwen-code/qwen-code", "0.24.4", "qwen"),
-    "claude-agent-acp": Cli(
-        "@agentclientprotocol/claude-agent-acp", "0.101.0", "claude-agent-acp", has_own_agent=False
-    ),
-    "codex-acp": Cli("@agentclientprotocol/codex-acp", "2.6.0", "codex-acp", has_own_agent=False),
-    # Without `mcp` it fails at its first call of a model: its model library imports that.
-    "mini-swe-agent": Cli("mini-swe-agent", "2.4.6", "mini", registry="Python", more=("mcp",)),
-    "aider": Cli("aider-chat", "0.86.2", "aider", registry="Python"),
+    "claude-code": _of(pins.CLAUDE_CODE),
+    "codex": _of(pins.CODEX),
+    "opencode": _of(pins.OPENCODE),
+    "gemini": _of(pins.GEMINI),
+    "qwen": _of(pins.QWEN),
+    "claude-agent-acp": _of(pins.CLAUDE_AGENT_ACP, has_own_agent=False),
+    "codex-acp": _of(pins.CODEX_ACP, has_own_agent=False),
+    "mini-swe-agent": _of(pins.MINI_SWE_AGENT),
+    "aider": _of(pins.AIDER),
 }
 
 

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -88,16 +89,24 @@ def places_of(*programs: str | Path) -> tuple[Path, ...]:
         found = shutil.which(each, path=path)
         for one in (Path(found), Path(found).resolve()) if found else ():
             modules = [up for up in one.parents if up.name == "node_modules"]
-            place = modules[-1] if modules else one.parent
-            if not place.is_relative_to("/usr"):
-                places[place] = None
+            for place in modules[-1:] or _folders_of(one):
+                if not place.is_relative_to("/usr"):
+                    places[place] = None
     return tuple(places)
+
+
+def _folders_of(program: Path) -> Sequence[Path]:
+    """Of a program in Python, its whole environment, and the interpreter that this one is for."""
+    environment = program.parent.parent
+    if not (environment / "pyvenv.cfg").is_file():
+        return (program.parent,)
+    return (environment, (environment / "bin" / "python").resolve().parent.parent)
 
 
 async def version_of(found: Path, pin: Pin) -> tuple[str | None, str | None]:
     """A program's version, and what is wrong with it: as it says itself, or as its package does."""
     if not pin.tells_version:
-        return await asyncio.to_thread(_packaged_version, found), None
+        return await asyncio.to_thread(_packaged_version, found, pin.package), None
     with tempfile.TemporaryDirectory(prefix="agentvine-") as folder:
         environment = environment_for_child() | {"HOME": folder, **pin.environment}
         try:
@@ -117,8 +126,11 @@ async def version_of(found: Path, pin: Pin) -> tuple[str | None, str | None]:
     return match[0], None
 
 
-def _packaged_version(program: Path) -> str | None:
-    """What the npm package says that the program is part of; to start it would take a second."""
+def _packaged_version(program: Path, package: str) -> str | None:
+    """What the package says that the program is part of; to start it would take a second."""
+    environment, stem = program.resolve().parent.parent, package.replace("-", "_")
+    for about in environment.glob(f"lib/python*/site-packages/{stem}-*.dist-info"):
+        return about.name.removesuffix(".dist-info").rpartition("-")[2]
     for folder in program.resolve().parents:
         if folder.name == "node_modules":
             return None

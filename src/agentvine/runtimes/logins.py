@@ -113,6 +113,12 @@ GEMINI_LOGIN = OwnLogin(
     # It may keep a key in the system's own store.
     is_sure=False,
 )
+_LIBRARY_KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")
+_BY_KEY = "start the worker with OPENAI_API_KEY or ANTHROPIC_API_KEY set"
+MINI_LOGIN = OwnLogin(
+    agent="mini-swe-agent", folder=".config/mini-swe-agent", keys=_LIBRARY_KEYS, how=_BY_KEY
+)
+AIDER_LOGIN = OwnLogin(agent="aider", folder=".aider", keys=_LIBRARY_KEYS, how=_BY_KEY)
 
 
 def link_login(login: OwnLogin, folder: Path, *, is_wanted: bool) -> None:

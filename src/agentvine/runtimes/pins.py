@@ -36,3 +36,15 @@ CLAUDE_AGENT_ACP = Pin(
     tells_version=False,
 )
 CODEX_ACP = Pin("codex-acp", "@agentclientprotocol/codex-acp", "2.6.0", tells_version=False)
+MINI_SWE_AGENT = Pin(
+    "mini",
+    "mini-swe-agent",
+    "2.4.6",
+    manager="pip install mcp",
+    separator="==",
+    tells_version=False,
+)
+"""Without ``mcp`` it fails at its first call of a model: its model library imports that."""
+AIDER = Pin(
+    "aider", "aider-chat", "0.86.2", manager="pip install", separator="==", tells_version=False
+)

@@ -9,6 +9,7 @@ from agentvine.runtimes.base import LoginState, Runtime, RuntimeInfo
 from agentvine.runtimes.codex import CodexRuntime
 from agentvine.runtimes.command import CommandRuntime
 from agentvine.runtimes.llm import LlmRuntime
+from agentvine.runtimes.one_shot import AiderRuntime, MiniSweAgentRuntime
 from agentvine.runtimes.scripted import ScriptedRuntime
 from agentvine.runtimes.stream_json import ClaudeCodeRuntime, QwenRuntime
 
@@ -62,6 +63,8 @@ def builtin_runtimes() -> RuntimeRegistry:
             QwenRuntime(),
             CodexRuntime(),
             *acp_runtimes(),
+            MiniSweAgentRuntime(),
+            AiderRuntime(),
         ]
     )
 

@@ -29,6 +29,8 @@ BUILD_PRODUCTS = (
     ".ruff_cache/",
     ".hypothesis/",
     ".DS_Store",
+    # What aider keeps in the work tree.
+    ".aider*",
 )
 """Never committed as new files, also where no .gitignore names them."""
 

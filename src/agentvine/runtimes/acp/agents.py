@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agentvine.kit.errors import Invalid
 from agentvine.runtimes.base import ModelAccess, RunContext
 from agentvine.runtimes.codex.settings import codex_settings
 from agentvine.runtimes.logins import (
@@ -23,6 +22,7 @@ from agentvine.runtimes.logins import (
     QWEN_LOGIN,
     OwnLogin,
 )
+from agentvine.runtimes.model_choice import require_model
 from agentvine.runtimes.pins import (
     CLAUDE_AGENT_ACP,
     CODEX_ACP,
@@ -32,12 +32,6 @@ from agentvine.runtimes.pins import (
     Pin,
 )
 from agentvine.runtimes.stream_json.qwen import QWEN_SETTINGS
-
-
-class ModelNotNamed(Invalid):
-    """This agent has to be told which model to use."""
-
-    code = "model_not_named"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,12 +138,7 @@ def _opencode(context: RunContext, model: str | None) -> Start:
         settings |= {"model": model} if model else {}
     else:
         environment["HOME"] = str(_home(context))
-        if model is None:
-            raise ModelNotNamed(
-                "opencode has to be told which model to use: give the task one with --model, or "
-                "set the project's default model."
-            )
-        settings |= _opencode_models(access, model)
+        settings |= _opencode_models(access, require_model(context, "opencode"))
     environment["OPENCODE_CONFIG_CONTENT"] = json.dumps(settings)
     return Start(argv=("opencode", "acp", "--pure"), environment=environment)
 

@@ -11,6 +11,7 @@ from agentvine.runtimes.agent import AGENT_WATCH, run_agent
 from agentvine.runtimes.base import LoginState, RunContext, RunOutcome, RuntimeInfo
 from agentvine.runtimes.detection import detect_program, places_of, require_program
 from agentvine.runtimes.logins import no_way_to_a_model
+from agentvine.runtimes.model_choice import chosen_model
 from agentvine.runtimes.resuming import brief_of, prompt_of, run_or_begin_anew
 from agentvine.runtimes.runner import Program
 
@@ -43,11 +44,11 @@ class AcpRuntime:
             AgentProgramMissing: Its program is not on PATH.
             ModelNotNamed: It has to be told a model.
         """
-        agent, brief = self._agent, brief_of(context)
+        agent = self._agent
         require_program(agent.pin)
         if context.models is None and agent.login.state() is LoginState.MISSING:
             return no_way_to_a_model(context, agent.login)
-        model = brief.model or (context.models.default_model if context.models else None)
+        model = chosen_model(context)
         start = agent.start(context, model)
         await asyncio.to_thread(_write_files, context.home, start)
         return await _run(context, start, agent, model)

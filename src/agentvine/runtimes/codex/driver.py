@@ -11,6 +11,7 @@ from agentvine.runtimes.codex.program import CodexProgram, ThreadPlan
 from agentvine.runtimes.codex.settings import codex_settings, write_settings
 from agentvine.runtimes.detection import detect_program, places_of, require_program
 from agentvine.runtimes.logins import CODEX_LOGIN, link_login, no_way_to_a_model
+from agentvine.runtimes.model_choice import chosen_model
 from agentvine.runtimes.pins import CODEX
 from agentvine.runtimes.resuming import brief_of, prompt_of, run_or_begin_anew
 from agentvine.runtimes.runner import Program
@@ -45,7 +46,7 @@ class CodexRuntime:
         if context.models is None and CODEX_LOGIN.state() is LoginState.MISSING:
             return no_way_to_a_model(context, CODEX_LOGIN)
         brief = brief_of(context)
-        model = brief.model or (context.models.default_model if context.models else None)
+        model = chosen_model(context)
         home = context.home / "codex" if context.home else CODEX_LOGIN.place
         settings = codex_settings(home, context.models, model)
         if context.home is not None:

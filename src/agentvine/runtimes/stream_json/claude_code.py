@@ -10,6 +10,7 @@ from agentvine.runtimes.agent import AGENT_WATCH
 from agentvine.runtimes.base import LoginState, RunContext, RunOutcome, RuntimeInfo
 from agentvine.runtimes.detection import detect_program, places_of, require_program
 from agentvine.runtimes.logins import CLAUDE_LOGIN, link_login, no_way_to_a_model
+from agentvine.runtimes.model_choice import chosen_model
 from agentvine.runtimes.pins import CLAUDE_CODE
 from agentvine.runtimes.resuming import brief_of
 from agentvine.runtimes.runner import Program
@@ -60,7 +61,7 @@ class ClaudeCodeRuntime:
 def _plan(context: RunContext, program: Path, config: Path, session_id: str | None) -> Program:
     brief = brief_of(context)
     mode, allowed = _MODES[brief.permission_level]
-    model = brief.model or (context.models.default_model if context.models else None)
+    model = chosen_model(context)
     argv = [str(program), "-p", "--input-format", "stream-json", "--output-format", "stream-json"]
     argv += ["--verbose", "--replay-user-messages", "--permission-prompt-tool", "stdio"]
     # Settings of the repository could allow what people did not, and run what nobody asked for.

@@ -10,6 +10,7 @@ from agentvine.runtimes.agent import AGENT_WATCH
 from agentvine.runtimes.base import LoginState, RunContext, RunOutcome, RuntimeInfo
 from agentvine.runtimes.detection import detect_program, places_of, require_program
 from agentvine.runtimes.logins import QWEN_LOGIN, no_way_to_a_model
+from agentvine.runtimes.model_choice import chosen_model
 from agentvine.runtimes.pins import QWEN
 from agentvine.runtimes.resuming import brief_of
 from agentvine.runtimes.runner import Program
@@ -57,7 +58,7 @@ class QwenRuntime:
 
 def _plan(context: RunContext, program: Path, home: Path, session_id: str | None) -> Program:
     brief = brief_of(context)
-    model = brief.model or (context.models.default_model if context.models else None)
+    model = chosen_model(context)
     argv = [str(program), "--auth-type", "openai", "--input-format", "stream-json"]
     argv += ["-o", "stream-json", "--approval-mode", _MODES[brief.permission_level]]
     if session_id is not None:
