@@ -61,4 +61,6 @@ def test_a_run_that_spends_more_than_its_budget_is_ended_and_goes_on_after_a_rai
     after = until(stands("review", "completed", "failed"))
 
     assert after["status"] in {"review", "completed"}, after
+    # What the first attempt wrote is in the change of the second, which wrote nothing.
+    assert "half of it" in cli.ok("modification", "diff", task).out
     assert after["total_cost_usd"] == "0.700000"

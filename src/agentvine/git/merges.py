@@ -82,6 +82,19 @@ async def trial_merge(git: Git, repository: Path, target_branch: str, head: str)
     return TrialMerge(target_commit=target, tree=tree, conflicts=conflicts)
 
 
+async def merged_tree(
+    git: Git, repository: Path, ours: str, theirs: str
+) -> tuple[str | None, tuple[str, ...]]:
+    """The tree that a merge of two commits would have, or the files in conflict.
+
+    Raises:
+        NoCommonHistory: The two have no commit in common.
+        GitTooOld: Git is older than 2.38.
+    """
+    with clean_room(locate(repository)) as room:
+        return await _merge_trees(git, room, ours, theirs)
+
+
 async def merge(
     git: Git,
     repository: Path,

@@ -75,6 +75,8 @@ class ExecutionOut(Output):
     task_id: uuid.UUID
     worker_id: uuid.UUID
     work_order_id: uuid.UUID | None
+    agent_id: uuid.UUID | None = None
+    """The agent that the task was assigned to when the attempt began."""
     status: ExecutionStatus
     phase: ExecutionPhase
     runtime: str | None

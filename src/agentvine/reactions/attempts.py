@@ -29,11 +29,13 @@ REPOSITORY_GONE = "its repository was deleted while it ran"
 
 async def on_order_claimed(tx: Transaction, event: OrderClaimed) -> None:
     """The attempt is recorded, and the task is in progress."""
-    await executions.begin_execution(
+    execution = await executions.begin_execution(
         tx, event.order, worker_id=event.worker_id, execution_id=event.execution_id
     )
     task = await tasks.lock_task(tx, event.order.task_id)
     task.assigned_to = WorkerId(event.worker_id)
+    if task.assigned_to_agent_id is not None:
+        execution.agent_id = task.assigned_to_agent_id
     set_status(tx, task, TaskStatus.IN_PROGRESS)
 
 

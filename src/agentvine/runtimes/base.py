@@ -177,6 +177,8 @@ class RunContext:
     home: Path | None = None
     """A private folder of this task and runtime, kept for later attempts: the program's settings
     and sessions; a sandbox lets it write there. None where nothing is to be kept."""
+    earlier_work: str | None = None
+    """A sentence on what became of an earlier attempt's files; None where that left none here."""
     session: SessionKeeper = field(default_factory=NoSessions)
     usage: UsageKeeper = field(default_factory=NoUsage)
 

@@ -43,9 +43,12 @@ def prompt_of(context: RunContext, *, is_resumed: bool) -> str:
     brief = brief_of(context)
     parts: list[str] = []
     if is_resumed:
+        files = context.earlier_work or (
+            "The files are not as you left them, but as they were before you began."
+        )
         parts.append(
-            "Your earlier run at this task was interrupted. The files may not be as you left "
-            "them: look before you rely on them, and then go on with the task."
+            f"Your earlier run at this task was interrupted. {files} Look before you rely on them, "
+            "and then go on with the task."
         )
         if brief.summary:
             parts.append(f"What is known of it:\n\n{brief.summary}")
@@ -54,8 +57,9 @@ def prompt_of(context: RunContext, *, is_resumed: bool) -> str:
         if brief.rules_file_path:
             parts.append(f"## Rules\n\nFollow the rules in `{brief.rules_file_path}`.")
         parts.extend(_known(brief))
-        if brief.summary:
-            parts.append(f"## Earlier attempts\n\n{brief.summary}")
+        earlier = "\n".join(filter(None, (brief.summary, context.earlier_work)))
+        if earlier:
+            parts.append(f"## Earlier attempts\n\n{earlier}")
     if brief.answers:
         told = "\n\n".join(f"You asked: {each.question}\n{each.answer}" for each in brief.answers)
         parts.append(f"## Answers to what you asked\n\n{told}")

@@ -35,6 +35,7 @@ from agentvine.runtimes.sandbox import SandboxUnavailable
 from agentvine.worker.agents import briefed
 from agentvine.worker.asking import ServerAsker
 from agentvine.worker.change import ChangeTooLarge, describe_change
+from agentvine.worker.earlier_work import with_earlier_work
 from agentvine.worker.folders import RunFolder
 from agentvine.worker.leases import Lease
 from agentvine.worker.scripts import clean_up_after, left_by_set_up, run_context, set_up
@@ -296,7 +297,8 @@ class Attempt:
         if not runtime.is_agent:
             return await runtime.run(context)
         async with briefed(self._tools, self._order, context, self._switch) as with_brief:
-            return await runtime.run(with_brief)
+            ready = await with_earlier_work(with_brief, self._found.workspace, self._say)
+            return await runtime.run(ready)
 
     def _asker(self, workspace: Workspace) -> ServerAsker:
         async def say(text: str, step: str) -> None:

@@ -12,8 +12,9 @@ from agentvine.git.external import find_external, notes, refusals, require_exter
 from agentvine.git.inspection import inspect_repository
 from agentvine.git.mirrors import ensure_mirror, resolve_source_branch
 from agentvine.git.names import rescue_ref
-from agentvine.git.refs import set_ref
+from agentvine.git.refs import find_ref, set_ref
 from agentvine.git.runner import Git
+from agentvine.git.taking_up import take_up
 from agentvine.git.worktrees import Worktree, add_worktree, find_worktree, remove_folder
 from agentvine.kit.ids import short_id
 from agentvine.protocol.queue import ClaimedOrder, RepositorySource
@@ -33,6 +34,9 @@ BUILD_PRODUCTS = (
     ".aider*",
 )
 """Never committed as new files, also where no .gitignore names them."""
+
+
+TAKEN_UP = "What the earlier attempt did is in the files, not committed: `git diff` shows it."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +66,28 @@ class Workspace:
     def rescue_ref(self) -> str:
         """Where the result is kept in the mirror."""
         return rescue_ref(self.execution_id)
+
+    async def take_up(self, execution_id: str) -> str | None:
+        """Put what an earlier run left into this one's files; a sentence about it, or None.
+
+        Raises:
+            GitError: Git failed; the files are as they were, or as the earlier run left them.
+        """
+        if self.mirror is None:
+            return None
+        work = await find_ref(self.git, self.mirror, rescue_ref(execution_id))
+        if work is None or work == self.base_commit:
+            return None
+        conflicts = await take_up(self.git, self.worktree, base=self.base_commit, work=work)
+        if conflicts is None:
+            return None
+        if conflicts:
+            return (
+                f"What the earlier attempt did does not fit to {self.target_branch} any more "
+                f"({', '.join(conflicts[:5])}): the files are those of {self.target_branch}. The "
+                f"work is in the commit {work}."
+            )
+        return TAKEN_UP
 
     async def commit(self, message: str) -> str | None:
         """Commit all that the run did; its last commit, or None when it changed nothing."""

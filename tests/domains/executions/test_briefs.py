@@ -109,3 +109,21 @@ async def test_only_who_holds_the_claim_is_briefed_and_heard(shared_api: Api):
     await worker.complete(order)
     answer = await worker.caller.call("POST", f"{path}/brief", json=claim_of(order))
     assert answer.status_code == 409
+
+
+async def test_an_attempt_names_the_agent_that_its_task_had_when_it_began(shared_api: Api):
+    space = await make_space(shared_api)
+    body = {"name": unique("coder"), "type": "coder", "project_id": space.project_id}
+    agent = await space.owner.post("/agents", body)
+    task = await space.task(agent_id=agent["id"], run_runtime="command")
+    worker = await space.worker()
+    order = await worker.claim_one()
+    assert order["payload"]["task_id"] == task["id"]
+    attempt = await space.owner.get(f"/executions/{order['execution_id']}")
+    assert attempt["agent_id"] == agent["id"]
+
+    other = await space.task()
+    order = await worker.claim_one()
+    assert order["payload"]["task_id"] == other["id"]
+    attempt = await space.owner.get(f"/executions/{order['execution_id']}")
+    assert attempt["agent_id"] is None

@@ -1,6 +1,7 @@
 """What becomes of executions in one statement with their orders: parts for ``work/plain.py``.
 
-They do what ``service.begin_execution`` and ``service.end_execution`` do.
+They do what ``service.begin_execution`` and ``service.end_execution`` do; its agent is the
+one that its task is assigned to, as in ``reactions/attempts.py``.
 """
 
 from agentvine.domains.identity.shortcuts import announced
@@ -8,11 +9,12 @@ from agentvine.domains.identity.shortcuts import announced
 BEGUN = {
     "executions_begun": """
         INSERT INTO executions (
-            id, task_id, worker_id, work_order_id, status, phase, runtime, fence, attempt,
-            metrics, started_at
+            id, task_id, worker_id, work_order_id, agent_id, status, phase, runtime, fence,
+            attempt, metrics, started_at
         )
-        SELECT execution_id, task_id, worker_id, id, 'running', 'starting', runtime, fence,
-            retry_count + 1, '{}', :now
+        SELECT execution_id, task_id, worker_id, id,
+            (SELECT t.assigned_to_agent_id FROM tasks t WHERE t.id = claimed.task_id),
+            'running', 'starting', runtime, fence, retry_count + 1, '{}', :now
         FROM claimed
     """,
     "executions_begun_event": announced(

@@ -204,6 +204,10 @@ class CodexProgram:
             self._turn_id = turn_id
             if self._is_interrupted:
                 return self.interrupt() or NOTHING
+            if self._said:
+                # Said while it was about to begin.
+                said, self._said = "\n\n".join(self._said), []
+                return Step(send=self._tell(said, is_kept=True))
         return NOTHING
 
     def _on_turn_end(self, turn: Json) -> Step:
