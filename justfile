@@ -83,6 +83,10 @@ bench *ARGS:
 bench-fleet *ARGS:
     uv run python -m benchmarks.fleet "$@"
 
+# Measure what stands between a message and our code: servers, JSON, drivers; `--seconds 1 --rounds 2` is quick
+bench-http *ARGS:
+    uv run --group bench python -m benchmarks.http "$@"
+
 # Measure calls to models through the gateway, beside LiteLLM; `--seconds 1 --rounds 1` is quick
 bench-gateway *ARGS:
     uv run python -m benchmarks.gateway "$@"

@@ -1,0 +1,1 @@
+"""What stands between a worker's message and our code: server, JSON and driver, side by side."""
