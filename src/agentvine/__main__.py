@@ -12,6 +12,7 @@ PARTS = Parts(
     list_trees="agentvine.worker:list_trees",
     prune_trees="agentvine.worker:prune_trees",
     prune_set_ups="agentvine.worker:prune_set_ups",
+    prune_mirrors="agentvine.worker:prune_mirrors",
     describe_isolation="agentvine.worker:describe_isolation",
     check_database="agentvine.server.commands:check_database",
     up="agentvine.server.up:up",

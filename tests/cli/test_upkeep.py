@@ -181,3 +181,20 @@ def test_set_ups_are_listed_with_their_size_and_removed_when_they_are_old(
     alone.ok("worker", "cache", "prune")
     assert [entry.path for entry in cache.entries()] != [old.path]
     assert len(cache.entries()) == 1
+
+
+def test_mirrors_go_when_they_are_old_unless_they_hold_what_their_repository_lacks(
+    alone: Cli, machine: Machine
+):
+    tree = machine.tree(days_old=30)
+    prune(alone)
+    for path in (machine.mirror.path, machine.mirror.path / "worktrees"):
+        _age(path, 30)
+    kept = alone.ok("worker", "cache", "prune").out
+    assert "kept mirror" in kept
+    assert "commits that its source does not have" in kept
+    machine.mirror.git("update-ref", "-d", f"refs/agentvine/rescue/{tree.name}-left-behind")
+    _age(machine.mirror.path, 30)
+    assert "would remove mirror" in alone.ok("worker", "cache", "prune", "--dry-run").out
+    assert "removed mirror" in alone.ok("worker", "cache", "prune").out
+    assert not machine.mirror.path.exists()

@@ -19,6 +19,8 @@ class Parts:
     """Removes old ones, and says so one by one."""
     prune_set_ups: str = ""
     """The same for what set-up commands have made."""
+    prune_mirrors: str = ""
+    """The same for mirrors, and for rescue refs in them."""
     describe_isolation: str = ""
     """``async () -> list[str]``: what holds runs here; containment, then sandbox."""
     check_database: str = ""

@@ -136,7 +136,8 @@ class WorkerSettings(BaseModel):
     """What set-up commands have made, kept to be copied into later work trees; 0 keeps nothing."""
     leftover_days: float = Field(default=14.0, ge=0, le=36500)
     """How long work trees of dead workers are kept unused; then what is in them goes under a rescue
-    ref, and they are removed. 0 keeps them for good."""
+    ref, and they are removed. Mirrors are kept as long, and longer while they hold what their
+    repository has not. 0 keeps all for good."""
     answer_wait_seconds: float = Field(default=900.0, ge=0)
     """How long a run that has asked something keeps its slot; then it ends, and the task goes on
     when the answer is there."""

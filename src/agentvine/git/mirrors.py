@@ -6,6 +6,7 @@ under ``refs/agentvine/*``.
 """
 
 import hashlib
+import os
 import re
 import shutil
 import sys
@@ -56,7 +57,7 @@ async def ensure_mirror(git: Git, source: str | Path, mirror: Path) -> None:
         RepositoryBusy: Another process fetched for very long.
     """
     parsed = parse_source(source)
-    async with file_lock(_lock_path(mirror), timeout_seconds=_LOCK_TIMEOUT_SECONDS):
+    async with file_lock(lock_path(mirror), timeout_seconds=_LOCK_TIMEOUT_SECONDS):
         if find_repository(mirror) is None:
             await _create(git, parsed, mirror)
         else:
@@ -80,6 +81,8 @@ async def ensure_mirror(git: Git, source: str | Path, mirror: Path) -> None:
             parsed.address,
             *_REFSPECS,
         )
+        # A fetch that brings nothing changes nothing; yet it is in use.
+        os.utime(mirror)
 
 
 async def resolve_source_branch(git: Git, mirror: Path, branch: str) -> str:
@@ -101,7 +104,7 @@ async def tidy_mirror(git: Git, mirror: Path) -> None:
     Every fetch and every run leaves something behind; git judges by its own rule whether it is
     enough to be worth the work, so this costs little where it is not.
     """
-    async with file_lock(_lock_path(mirror), timeout_seconds=_LOCK_TIMEOUT_SECONDS):
+    async with file_lock(lock_path(mirror), timeout_seconds=_LOCK_TIMEOUT_SECONDS):
         restore_layout(mirror)
         _remove_stale_locks(mirror)
         await git.with_settings(*_TIDYING).run(Place(mirror), "gc", "--auto", "--quiet")
@@ -123,6 +126,11 @@ def restore_layout(mirror: Path) -> None:
     for name in ("hooks", "config.worktree", "info/attributes", "info/grafts"):
         with suppress(FileNotFoundError, NotADirectoryError):
             (mirror / name).unlink()
+
+
+def lock_path(mirror: Path) -> Path:
+    """The file whose lock is held by whoever changes the mirror as a whole."""
+    return mirror.with_name(f"{mirror.name}.lock")
 
 
 async def _create(git: Git, source: Source, mirror: Path) -> None:
@@ -169,10 +177,6 @@ def _config(object_format: str) -> str:
     # A collection in the background would outlive the run that set it off.
     lines += ["[gc]", "\tauto = 0", "[maintenance]", "\tauto = false"]
     return "\n".join([*lines, ""])
-
-
-def _lock_path(mirror: Path) -> Path:
-    return mirror.with_name(f"{mirror.name}.lock")
 
 
 def _remove_stale_locks(mirror: Path) -> None:

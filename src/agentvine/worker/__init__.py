@@ -8,7 +8,7 @@ from agentvine.worker.config import WorkerConfig
 from agentvine.worker.daemon import run_worker
 from agentvine.worker.isolation import describe_isolation
 from agentvine.worker.leftovers import Leftovers, find_leftovers
-from agentvine.worker.upkeep import list_trees, prune_set_ups, prune_trees
+from agentvine.worker.upkeep import list_trees, prune_mirrors, prune_set_ups, prune_trees
 
 __all__ = [
     "Leftovers",
@@ -16,6 +16,7 @@ __all__ = [
     "describe_isolation",
     "find_leftovers",
     "list_trees",
+    "prune_mirrors",
     "prune_set_ups",
     "prune_trees",
     "run_worker",

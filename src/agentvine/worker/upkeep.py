@@ -7,6 +7,7 @@ reference of its mirror; what cannot be kept first is left where it is. Rescue r
 
 import asyncio
 import shutil
+import uuid
 from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import structlog
 
 from agentvine.git.names import rescue_ref
 from agentvine.git.refs import find_ref
+from agentvine.git.retirement import drop_merged_rescues, retire_mirror
 from agentvine.git.runner import Git
 from agentvine.git.salvage import salvage
 from agentvine.git.worktrees import Worktree, list_worktrees, remove_folder, remove_worktree
@@ -67,7 +69,7 @@ class Cleared:
     """What was done about one thing; or would be, when it was only asked."""
 
     kind: str
-    """``tree``, ``removed``, ``refused`` or ``set-up``."""
+    """``tree``, ``removed``, ``refused``, ``set-up``, ``mirror`` or ``rescue``."""
     name: str
     size_bytes: int
     is_removed: bool
@@ -139,24 +141,69 @@ async def prune_set_ups(
             yield Cleared("set-up", name, entry.size_bytes, True, "the next task makes it again")
 
 
+async def prune_mirrors(
+    data_dir: Path,
+    git: Git,
+    clock: Clock,
+    *,
+    older_than_seconds: float,
+    repository: str | None,
+    dry_run: bool,
+) -> AsyncIterator[Cleared]:
+    """Take away rescue refs whose commits the source has, and mirrors that nobody uses.
+
+    Args:
+        data_dir: Where workers keep their things.
+        git: The git program.
+        clock: Whose time the age is reckoned by.
+        older_than_seconds: What was made, or used, since then stays.
+        repository: Only what belongs to this one.
+        dry_run: Only say what would be done.
+    """
+    places = DataPlaces(data_dir)
+    oldest = clock.now().timestamp() - older_than_seconds
+    for mirror in _entries(places.mirrors):
+        name = mirror.name.removesuffix(".git")
+        if not _is_id(name) or repository not in {None, name}:
+            continue
+        size = await asyncio.to_thread(tree_size, mirror)
+        try:
+            for ref in await drop_merged_rescues(git, mirror, made_before=oldest, dry_run=dry_run):
+                yield Cleared("rescue", ref, 0, True, "its repository has these commits by now")
+            why = "a run of it is not settled"
+            if name not in _claimed_repositories(places):
+                why = await retire_mirror(
+                    git, mirror, places.removed, unused_since=oldest, dry_run=dry_run
+                )
+        except (AppError, OSError) as error:
+            why = str(error)
+        yield Cleared("mirror", name, size, why is None, why or "the next task fetches it again")
+
+
 async def keep_up(tools: WorkerTools) -> None:
     """Prune now and then for as long as the worker lives; never ends by itself."""
     config = tools.config
     while config.leftover_seconds:
         try:
-            async for done in prune_trees(
-                config.data_dir,
-                tools.git,
-                tools.clock,
-                older_than_seconds=config.leftover_seconds,
-                awaited_too=True,
-                dry_run=False,
-            ):
+            async for done in _prune_all(tools, config.leftover_seconds):
                 event = "leftover.removed" if done.is_removed else "leftover.kept"
                 log.info(event, kind=done.kind, name=done.name, detail=done.detail)
         except (AppError, OSError) as error:
             log.warning("leftovers.not_cleared", problem=str(error))
         await asyncio.sleep(_EVERY_SECONDS)
+
+
+async def _prune_all(tools: WorkerTools, older_than_seconds: float) -> AsyncIterator[Cleared]:
+    where = (tools.config.data_dir, tools.git, tools.clock)
+    # Mirrors first: what they leave aside goes with the folders that trees have left.
+    async for done in prune_mirrors(
+        *where, older_than_seconds=older_than_seconds, repository=None, dry_run=False
+    ):
+        yield done
+    async for done in prune_trees(
+        *where, older_than_seconds=older_than_seconds, awaited_too=True, dry_run=False
+    ):
+        yield done
 
 
 def _trees(places: DataPlaces) -> list[tuple[Tree, Worktree | None, WorkerPlaces | None]]:
@@ -190,6 +237,24 @@ def _trees(places: DataPlaces) -> list[tuple[Tree, Worktree | None, WorkerPlaces
             )
             found.append((tree, worktree, owner))
     return sorted(found, key=lambda each: each[0].used_at)
+
+
+def _is_id(name: str) -> bool:
+    try:
+        return str(uuid.UUID(name)) == name
+    except ValueError:
+        return False
+
+
+def _claimed_repositories(places: DataPlaces) -> set[str]:
+    workers = [places.worker(name) for name in _names(places.workers)]
+    return {
+        str(folder.order.payload.repository.id)
+        for worker in workers
+        for runs in (worker.runs, worker.refused)
+        for folder in read_folders(runs, remove_damaged=False)
+        if folder.order.payload.repository is not None
+    }
 
 
 def _last_use(path: Path, worktree: Worktree | None) -> float:

@@ -20,6 +20,7 @@ def main() -> int:
         name=given["name"],
         concurrency=given.get("concurrency", 1),
         grace_seconds=0.5,
+        leftover_seconds=given.get("leftover_seconds", 14 * 86_400.0),
         containment=ContainmentLevel(given["containment"]) if "containment" in given else None,
     )
     return asyncio.run(run_worker(config))

@@ -82,15 +82,23 @@ async def list_cache(session: Session) -> None:
 async def prune_cache(
     session: Session, *, older_than: int, repository: uuid.UUID | None, dry_run: bool
 ) -> None:
-    """Remove set-ups that were not used for long."""
-    cleared = load(session.parts.prune_set_ups)(
-        session.settings.data_dir,
-        SystemClock(),
-        older_than_seconds=older_than,
-        repository=None if repository is None else str(repository),
-        dry_run=dry_run,
-    )
-    await _tell(session, cleared, dry_run=dry_run)
+    """Remove set-ups and mirrors that were not used for long."""
+    chosen = {
+        "older_than_seconds": older_than,
+        "repository": None if repository is None else str(repository),
+        "dry_run": dry_run,
+    }
+    folder, clock = session.settings.data_dir, SystemClock()
+    git = Git(environment=environment_for_child())
+    set_ups = load(session.parts.prune_set_ups)(folder, clock, **chosen)
+    mirrors = load(session.parts.prune_mirrors)(folder, git, clock, **chosen)
+    await _tell(session, _both(set_ups, mirrors), dry_run=dry_run)
+
+
+async def _both(*parts: AsyncIterator[Cleared]) -> AsyncIterator[Cleared]:
+    for part in parts:
+        async for each in part:
+            yield each
 
 
 async def _tell(session: Session, cleared: AsyncIterator[Cleared], *, dry_run: bool) -> None:

@@ -67,7 +67,9 @@ def list_cache() -> None:
 @dry_run_option
 @runs(f"{_ACTIONS}:prune_cache")
 def prune_cache() -> None:
-    """Remove what set-up commands have made; the next task makes it again.
+    """Remove what set-up commands have made, and mirrors; the next task makes them again.
 
-    Mirrors stay: they hold the rescue refs.
+    A mirror stays that holds anything its repository does not have: rescued work above all.
+    Rescue refs go whose commits the repository has by now. Workers do the same with mirrors and
+    refs by themselves after 14 days (AGENTVINE_WORKER__LEFTOVER_DAYS).
     """
