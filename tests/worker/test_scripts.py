@@ -40,6 +40,8 @@ async def test_set_up_comes_before_the_command_and_is_no_part_of_the_change(
     assert order.logs["setup"] == ["one"]
     assert order.logs["cleanup"] == ["one", "two"]
     assert order.report.metrics["setup_seconds"] >= 0
+    told = [step for step in order.steps if "set" in step or "clean" in step]
+    assert told == ["setting_up", "set_up", "cleaning_up", "cleaned_up"]
     assert_nothing_is_left(data_dir)
 
 
@@ -130,6 +132,7 @@ async def test_clean_up_runs_after_a_failure_and_its_own_failure_changes_nothing
     assert order.fail.failure_class is FailureClass.COMMAND_FAILED
     assert order.logs["cleanup"] == ["cleaning"]
     assert "The clean-up failed: The command ended with exit code 4." in order.logs["system"]
+    assert order.steps[-3:] == ["cleaning_up", "not_cleaned_up", "failed"]
     assert_nothing_is_left(data_dir)
 
 

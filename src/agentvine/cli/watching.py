@@ -9,7 +9,6 @@ from typing import Protocol
 
 from agentvine.cli.session import Session
 from agentvine.cli.verdict import Verdict, judge
-from agentvine.cli.waiting import why_it_waits
 from agentvine.kit.clock import Clock, SystemClock
 from agentvine.kit.errors import LimitReached, Unauthenticated, Unavailable
 from agentvine.protocol.enums import TaskStatus
@@ -172,5 +171,7 @@ class Watcher:
             return
         if task is not None and task.status is TaskStatus.QUEUED:
             self._has_hinted = True
-            workers = (await self.session.client.workers.list().page(limit=200)).items
-            self.display.note(f"nobody has begun yet: {why_it_waits(task, workers)}")
+            found = await self.session.client.queue.why_task(task.id)
+            said = "; ".join(reason.message for reason in found.reasons)
+            others = "others are first, or the workers are busy"
+            self.display.note(f"nobody has begun yet: {said or others}")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from agentvine.db.base import table_of
 from agentvine.db.errors import DatabaseBusy
+from agentvine.db.migrations.runner import MigrationRunner
 from agentvine.db.session import Database
 from agentvine.domains.identity.models import ServerState
 from agentvine.kit.errors import AppError, Unavailable
@@ -29,9 +30,14 @@ class Readiness:
     """Looks at the database as a request would use it."""
 
     database: Database
+    _schema: MigrationRunner = field(init=False)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _tried_at: float | None = None
     _problem: AppError | None = None
+
+    def __post_init__(self) -> None:
+        # Reads all migrations: once.
+        self._schema = migration_runner(self.database.settings)
 
     async def check(self) -> None:
         """Return when the server can serve.
@@ -40,7 +46,7 @@ class Readiness:
             NotReady: The database does not answer, lacks the schema, is full or takes no writes.
         """
         try:
-            await migration_runner(self.database.settings).require_ready()
+            await self._schema.require_ready()
             await self._check_writes()
         except AppError as error:
             raise NotReady(error.detail, retry_after=5, reason=error.code) from error

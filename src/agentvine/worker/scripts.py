@@ -77,13 +77,16 @@ async def set_up(
         key = await asyncio.to_thread(setup_key, context.payload, workspace.path, target)
         name = str(repository.id)
         if await asyncio.to_thread(cache.restore, name, key, workspace.path):
-            await context.output.write("system", "Set up with what an earlier set-up has made.")
+            said = "Set up with what an earlier set-up has made."
+            await _step(context.output, "set_up", said, is_cached=True)
             return None
-    await context.output.write("system", f"Setting up: {policy.setup_command}")
+    await _step(context.output, "setting_up", f"Setting up: {policy.setup_command}")
     script = ShellRun(
         command=policy.setup_command, timeout_seconds=context.timeout_seconds, stream="setup"
     )
     outcome = await run_shell(context, script)
+    if outcome.is_success:
+        await _step(context.output, "set_up", "Set up.", seconds=_seconds(outcome))
     if outcome.is_success and key:
         paths = policy.cached_paths
         kept = await asyncio.to_thread(cache.store, str(repository.id), key, workspace.path, paths)
@@ -112,7 +115,7 @@ async def clean_up_after(
         return
     limit = float(policy.cleanup_timeout_seconds)
     seconds = limit if most_seconds is None else min(limit, most_seconds)
-    await output.write("system", f"Cleaning up: {policy.cleanup_command}")
+    await _step(output, "cleaning_up", f"Cleaning up: {policy.cleanup_command}")
     try:
         context = run_context(tools, folder, worktree, output, seconds)
         script = ShellRun(command=policy.cleanup_command, timeout_seconds=seconds, stream="cleanup")
@@ -121,8 +124,24 @@ async def clean_up_after(
         problem = str(error)
     else:
         if outcome.is_success:
+            await _step(output, "cleaned_up", "Cleaned up.", seconds=_seconds(outcome))
             return
         problem = outcome.message
     log.warning("run.not_cleaned_up", problem=problem)
     said = f"The clean-up failed: {problem}"
-    await output.write("system", said, level=LogLevel.WARNING)
+    await _step(output, "not_cleaned_up", said, level=LogLevel.WARNING)
+
+
+async def _step(
+    output: OutputSink,
+    step: str,
+    said: str,
+    *,
+    level: LogLevel = LogLevel.INFO,
+    **facts: object,
+) -> None:
+    await output.write("system", said, level=level, metadata={"step": step, **facts})
+
+
+def _seconds(outcome: RunOutcome) -> float:
+    return round(outcome.duration_seconds, 3)

@@ -60,6 +60,8 @@ class Order:
     releases: list[ReleaseIn] = field(default_factory=list)
     bundle: bytes | None = None
     logs: dict[str, list[str]] = field(default_factory=dict)
+    steps: list[str] = field(default_factory=list)
+    """What the worker marked as a step, for the timeline."""
     phases: list[str] = field(default_factory=list)
     is_cancelled: bool = False
     is_paused: bool | None = None
@@ -355,6 +357,7 @@ class WireServer:
         for number, line in enumerate(message.lines, start=message.first_seq):
             if number > len(kept):
                 kept.append(line.message)
+                order.steps += [line.metadata["step"]] if "step" in line.metadata else []
             elif kept[number - 1] != line.message:
                 return problem(409, "log_differs")
         return answer_with(stream=message.stream, high_seq=len(kept))

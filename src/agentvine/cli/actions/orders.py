@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from agentvine.cli import resolve
 from agentvine.cli.actions.controls import message_line
-from agentvine.cli.formats import fmt_duration
+from agentvine.cli.formats import fmt_count, fmt_duration
 from agentvine.cli.output import Column
 from agentvine.cli.session import Session
 from agentvine.kit.errors import Invalid, NotFound
@@ -165,5 +165,5 @@ async def retry(
     for item in found.items:
         if item.error is not None:
             session.out.note(item.error.detail)
-    session.out.done(f"{found.queued} tasks are tried again", found)
+    session.out.done(f"{fmt_count(found.queued, 'task')} tried again", found)
     return 1 if found.refused else 0

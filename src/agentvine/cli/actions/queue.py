@@ -1,6 +1,7 @@
 """What ``agentvine queue`` does."""
 
 import uuid
+from typing import TypedDict, Unpack
 
 from agentvine.cli import resolve
 from agentvine.cli.actions.orders import STATUS_COLUMNS
@@ -15,6 +16,16 @@ class TargetUnclear(Invalid):
     """It is not clear what is meant."""
 
     code = "target_unclear"
+
+
+class Named(TypedDict):
+    """What a command is about; nothing named is the whole fleet."""
+
+    queue: str | None
+    kind: TaskType | None
+    project: str | None
+    repo: str | None
+    agent: uuid.UUID | None
 
 
 async def status(session: Session) -> None:
@@ -43,42 +54,24 @@ async def status(session: Session) -> None:
     session.out.table(shown, columns, nothing="")
 
 
-async def pause(
-    session: Session,
-    *,
-    queue: str | None,
-    kind: TaskType | None,
-    project: str | None,
-    repo: str | None,
-    agent: uuid.UUID | None,
-    reason: str,
-) -> None:
+async def pause(session: Session, *, reason: str, **named: Unpack[Named]) -> None:
     """Let nothing of a kind begin."""
-    target = await _target(session, queue, kind, project, repo, agent)
+    target, said = await _target(session, **named)
     if target.scope is LimitScope.PROJECT:
         row = await session.client.limits.pause_project(uuid.UUID(target.key), reason)
     else:
         row = await session.client.limits.pause(target, reason)
-    session.out.done(f"{_said(target)} does not begin any more; what runs goes on", row)
+    session.out.done(f"{said} does not begin any more; what runs goes on", row)
 
 
-async def resume(
-    session: Session,
-    *,
-    queue: str | None,
-    kind: TaskType | None,
-    project: str | None,
-    repo: str | None,
-    agent: uuid.UUID | None,
-    reason: str,
-) -> None:
+async def resume(session: Session, *, reason: str, **named: Unpack[Named]) -> None:
     """Let it begin again."""
-    target = await _target(session, queue, kind, project, repo, agent)
+    target, said = await _target(session, **named)
     if target.scope is LimitScope.PROJECT:
         await session.client.limits.resume_project(uuid.UUID(target.key), reason)
     else:
         await session.client.limits.resume(target, reason)
-    session.out.done(f"{_said(target)} begins again", {"resumed": target})
+    session.out.done(f"{said} begins again", {"resumed": target})
 
 
 async def stop(session: Session, *, reason: str, yes: bool) -> None:
@@ -96,57 +89,44 @@ async def limit(
     session: Session,
     *,
     capacity: int | None,
-    queue: str | None,
-    kind: TaskType | None,
-    project: str | None,
-    repo: str | None,
-    agent: uuid.UUID | None,
     is_removed: bool,
+    **named: Unpack[Named],
 ) -> None:
     """Set or remove a limit."""
-    target = await _target(session, queue, kind, project, repo, agent)
+    target, said = await _target(session, **named)
     if (capacity is None) is not is_removed:
         raise TargetUnclear("Say how many may run, or --none.")
     if capacity is None:
         await session.client.limits.remove(target)
-        session.out.done(f"{_said(target)} has no limit", {"removed": target})
+        session.out.done(f"{said} has no limit", {"removed": target})
         return
     row = await session.client.limits.set(target, capacity)
-    session.out.done(f"{_said(target)}: at most {capacity} at a time, {row.running} run now", row)
+    session.out.done(f"{said}: at most {capacity} at a time, {row.running} run now", row)
 
 
-async def _target(
-    session: Session,
-    queue: str | None,
-    kind: TaskType | None,
-    project: str | None,
-    repo: str | None,
-    agent: uuid.UUID | None,
-) -> LimitTarget:
-    given: dict[LimitScope, str] = {}
+async def _target(session: Session, **named: Unpack[Named]) -> tuple[LimitTarget, str]:
+    """What is meant, and how people call it."""
+    given: dict[LimitScope, tuple[str, str]] = {}
+    queue, kind, agent = named["queue"], named["kind"], named["agent"]
+    repo, project = named["repo"], named["project"]
     if queue is not None:
-        given[LimitScope.QUEUE] = queue
+        given[LimitScope.QUEUE] = queue, queue
     if kind is not None:
-        given[LimitScope.WORKER_TYPE] = kind.value
+        given[LimitScope.WORKER_TYPE] = kind.value, kind.value
     if repo is not None:
         # A project only says which of several repositories is meant.
         found = await resolve.find_repository(session, repo, project)
-        given[LimitScope.REPOSITORY] = str(found.id)
+        given[LimitScope.REPOSITORY] = str(found.id), found.name
     elif project is not None:
-        given[LimitScope.PROJECT] = str(await resolve.project_id(session, project))
+        given[LimitScope.PROJECT] = str(await resolve.project_id(session, project)), project
     if agent is not None:
-        given[LimitScope.AGENT] = str(agent)
+        given[LimitScope.AGENT] = str(agent), str(agent)
     if len(given) > 1:
         raise TargetUnclear("Name one queue, type, project, repository or agent.")
-    for scope, key in given.items():
-        return LimitTarget(scope=scope, key=key)
-    return LimitTarget(scope=LimitScope.FLEET)
-
-
-def _said(target: LimitTarget) -> str:
-    if target.scope is LimitScope.FLEET:
-        return "work"
-    return f"work of the {target.scope.value.replace('_', ' ')} {target.key}"
+    for scope, (key, called) in given.items():
+        said = f"work of the {scope.value.replace('_', ' ')} {called}"
+        return LimitTarget(scope=scope, key=key), said
+    return LimitTarget(scope=LimitScope.FLEET), "work"
 
 
 def _pause(session: Session, row: LimitOut) -> str:

@@ -8,8 +8,9 @@ from datetime import datetime
 from sqlalchemy import func, or_, select
 
 from agentvine.db.session import ReadSession
+from agentvine.domains.agents.models import Agent
 from agentvine.domains.conversations import questions
-from agentvine.domains.projects.models import Project
+from agentvine.domains.projects.models import Project, Repository
 from agentvine.domains.tasks import queries as tasks
 from agentvine.domains.tasks.context import read_context
 from agentvine.domains.tasks.enums import TaskStatus
@@ -24,6 +25,11 @@ from agentvine.domains.workers.models import Worker
 from agentvine.protocol.enums import FailureClass, FailureHandling
 from agentvine.protocol.queue import WaitReason, WhyOut
 
+_NAMED: dict[LimitScope, type[Project | Repository | Agent]] = {
+    LimitScope.PROJECT: Project,
+    LimitScope.REPOSITORY: Repository,
+    LimitScope.AGENT: Agent,
+}
 _SHOWN = 5
 _SAID = 200
 
@@ -182,7 +188,7 @@ async def _limited(read: ReadSession, task: Task, order: WorkOrder) -> list[Wait
 
 async def _paused(read: ReadSession, state: LimitState) -> WaitReason:
     row = await read.get_one(Limit, state.id)
-    told = f"{_said(state)} is paused by {row.paused_by} since {_iso(row.paused_at)}"
+    told = f"{await _said(read, state)} is paused by {row.paused_by} since {_iso(row.paused_at)}"
     return _reason(
         "stopped" if row.stops_runs else "paused",
         f"{told}: {row.pause_reason}" if row.pause_reason else told,
@@ -209,7 +215,8 @@ async def _full(read: ReadSession, state: LimitState) -> WaitReason:
     told = ", ".join(f"{row['task']} on {row['worker']}" for row in holders[:_SHOWN])
     return _reason(
         "limit_reached",
-        f"{_said(state)}: {state.running} of {state.capacity} run" + (f" ({told})" if told else ""),
+        f"{await _said(read, state)}: {state.running} of {state.capacity} run"
+        + (f" ({told})" if told else ""),
         scope=state.scope.value,
         key=state.key,
         running=state.running,
@@ -323,10 +330,12 @@ def _needs(required: dict[str, CapabilityLevel]) -> str:
     return ", ".join(f"{name}:{level.value}" for name, level in sorted(required.items()))
 
 
-def _said(state: LimitState) -> str:
+async def _said(read: ReadSession, state: LimitState) -> str:
     if state.scope is LimitScope.FLEET:
         return "everything"
-    return f"the {state.scope.value.replace('_', ' ')} {state.key}"
+    named = _NAMED.get(state.scope)
+    row = await read.get(named, uuid.UUID(state.key)) if named is not None else None
+    return f"the {state.scope.value.replace('_', ' ')} {state.key if row is None else row.name}"
 
 
 def _reason(code: str, message: str, **facts: object) -> WaitReason:

@@ -16,7 +16,7 @@ class WorkerNameTaken(Conflict):
 
 
 class WorkerSuperseded(Conflict):
-    """Another process of this worker has registered since; this one must stop."""
+    """This process is not the worker's any more; it must stop."""
 
     code = "worker_superseded"
 

@@ -68,6 +68,8 @@ async def get_calling_worker(
 def _calling(worker: Worker, actor: WorkerActor, session_id: uuid.UUID) -> Worker:
     if worker.token_id != actor.token_id:
         raise WorkerNotFound(f"This token registered no worker with the id {worker.id}.")
+    if worker.session_id is None:
+        raise WorkerSuperseded(f"{worker.name} was shut out: its key was revoked. Enrol it again.")
     if worker.session_id != session_id:
         raise WorkerSuperseded(f"A newer process of {worker.name} has registered.")
     return worker
