@@ -9,6 +9,7 @@ from tools import (
     gen_schema_doc,
     gen_settings_doc,
     gen_states_doc,
+    gen_tools_doc,
 )
 from tools.pages import write_all
 
@@ -19,6 +20,7 @@ PAGES = (
     gen_schema_doc.PAGE,
     gen_settings_doc.PAGE,
     gen_states_doc.PAGE,
+    gen_tools_doc.PAGE,
 )
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from importlinter.cli import lint_imports
 ROOT = Path(__file__).parents[2]
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES = (
-    "client cli config db domains git http impact kit protocol reactions runtimes server worker"
+    "client cli config db domains git http impact kit mcp protocol reactions runtimes server worker"
 )
 
 # Every line is one import that a contract must refuse.

@@ -509,6 +509,55 @@ def test_a_run_is_paused_steered_and_resumed(cli: Cli, repository: Repo):
     assert cli("order", "messages", NOBODY).exit_code == 4
 
 
+@pytest.mark.timeout(300)
+def test_what_a_run_asks_is_answered_and_what_is_always_so_is_a_rule(cli: Cli, repository: Repo):
+    registered = json_of(cli, "repo", "register", str(repository.path))
+    project = registered["project_id"]
+    said(cli("rule", "add", project, "deny", "--tool", "Bash", "--pattern", "rm *"), "rm *")
+    script = """
+- ask: {text: "Which colour?", options: [Red, Blue], save: colour}
+- permit: {tool: Bash, input: {command: "rm old.txt"}, denied: [{say: "Then it stays."}]}
+- permit: {tool: Deploy, input: {target: staging}, allowed: [{say: "It is out."}]}
+- tool: {name: report_progress, input: {message: "I paint.", percent: 40}}
+- tool: {name: ask_human, input: {question: "Which brush?"}, save: brush}
+- write: {path: brush.txt, text: "${brush}"}
+- finish: "${colour} it is."
+"""
+    where = ("--repo", str(repository.path), "--runtime", "scripted", "--command", script)
+    task = json_of(cli, "task", "create", "Paint it", *where)["id"]
+    asked = ("question", "list", "--task", task, "--state", "open")
+    until(lambda: bool(json_of(cli, *asked)))
+
+    said(cli("inbox"), "Which colour?")
+    assert "Which colour?" in [row["text"] for row in json_of(cli, "inbox")["questions"]]
+    assert cli("answer", task, "--option", "Green").exit_code == 2
+    said(cli("answer", task, "--option", "Blue"), "Blue")
+    until(lambda: [row["tool_name"] for row in json_of(cli, *asked)] == ["Deploy"])
+    said(cli("question", "show", task), "Deploy", "staging")
+    said(cli("answer", task, "--allow", "--remember", "task"), "allow")
+    until(lambda: [row["text"] for row in json_of(cli, *asked)] == ["Which brush?"])
+    said(cli("answer", task, "The wide one."), "The wide one.")
+    until(lambda: json_of(cli, "task", "show", task)["status"] == "review")
+    [change] = json_of(cli, "modification", "list", "--task", task)
+    diff = json_of(cli, "modification", "show", change["id"])["diff"]
+    assert "answered: The wide one." in diff
+    assert cli("answer", task, "again").exit_code == 4, "nothing is open"
+
+    rules = json_of(cli, "rule", "list", project)
+    assert {(row["effect"], row["tool"]) for row in rules} == {
+        ("deny", "Bash"),
+        ("allow", "Deploy"),
+    }
+    for row in rules:
+        said(cli("rule", "remove", row["id"]), "removed")
+    assert json_of(cli, "rule", "list", project) == []
+    assert cli("rule", "remove", NOBODY).exit_code == 4
+    said(cli("task", "talk", task), "Which colour?", "Blue", "agent on", "I paint. (40 %)")
+    types = [row["type"] for row in json_of(cli, "task", "talk", task)]
+    assert (types.count("question"), types.count("response")) == (4, 4)
+    assert types[-1] == "status", "what came of the attempt"
+
+
 def until(is_true: Callable[[], bool]) -> None:
     """Ask again until it holds; the test's own time limit ends it."""
     while not is_true():

@@ -263,6 +263,8 @@ CASES = {
         "questions:write", ROW, {"effect": "allow", "tool": "Bash", "pattern": "git status"}
     ),
     "DELETE /answer-rules/{rule_id}": Case("questions:write", ROW),
+    "GET /conversations/{conversation_id}": Case("conversations:read", ROW),
+    "GET /conversations/{conversation_id}/chat": Case("conversations:read", ROW),
     "GET /prices": Case("usage:read", ANYBODY),
     "POST /prices": Case(
         "models:admin", ADMIN, {"model": "{unique}", "input_usd": "1", "output_usd": "2.5"}
@@ -277,6 +279,7 @@ CASES = {
         REPORT | {"calls": [{"request_id": "1", "model": "m", "tokens_in": 1, "tokens_out": 1}]},
     ),
     "POST /executions/{execution_id}/model-access": Case("work", WORK, REPORT),
+    "POST /executions/{execution_id}/tool-access": Case("work", WORK, REPORT),
     "POST /workers/register": Case("work", WORK, {"name": "{unique}", "session_id": NOBODY}),
     "POST /queue/claim": Case("work", WORK, SESSION | {"claim_token": "0123456789abcdef"}),
     "POST /queue/heartbeat": Case("work", WORK, SESSION),
@@ -296,6 +299,9 @@ CASES = {
     "POST /executions/{execution_id}/questions": Case(
         "work", WORK, REPORT | {"key": "1", "text": "Tabs or blanks?"}
     ),
+    "GET /executions/{execution_id}/questions": Case(
+        "work", WORK, query={"order_id": "{order_id}", "fence": "99"}
+    ),
     "GET /executions/{execution_id}/questions/{question_id}": Case(
         "work", WORK, query={"order_id": "{order_id}", "fence": "99"}
     ),
@@ -307,6 +313,8 @@ CASES = {
 OUTSIDE_THE_API = {"GET /health": "public", "GET /ready": "public"}
 NOT_OURS = {"/docs", "/docs/oauth2-redirect", "/openapi.json"}
 """What FastAPI adds to explain the API; it shows nobody's rows."""
+TOOLS = {"/mcp"}
+"""Each tool is asked by everybody in ``tests/mcp``."""
 
 
 @dataclass(frozen=True)
@@ -344,7 +352,7 @@ async def test_every_route_is_in_this_table_with_what_it_declares(stage: Stage):
     }
 
     assert declared == {name: case.permission for name, case in CASES.items()} | OUTSIDE_THE_API
-    assert others == NOT_OURS
+    assert others == NOT_OURS | TOOLS
 
 
 @dataclass(frozen=True)

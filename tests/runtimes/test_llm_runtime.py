@@ -16,7 +16,7 @@ from agentvine.protocol.controls import SteeringMessage
 from agentvine.protocol.enums import FailureClass, PermissionLevel
 from agentvine.protocol.questions import AnswerDecision
 from agentvine.runtimes.asking import AnswerDeferred, RunAnswer, RunQuestion
-from agentvine.runtimes.base import ModelAccess, RunContext, RunOutcome
+from agentvine.runtimes.base import McpAccess, ModelAccess, RunContext, RunOutcome
 from agentvine.runtimes.llm import LlmRuntime
 from tests.support.models import Model, scripted_model
 
@@ -237,3 +237,10 @@ async def test_without_access_to_a_model_it_says_what_to_set(make_context: Make)
 
     assert not outcome.is_success
     assert outcome.message == "Run this."
+
+
+async def test_without_the_server_s_tools_it_works_all_the_same(make_context: Make):
+    access = McpAccess(url="http://127.0.0.1:9/mcp", key="av_mcp_key")
+    script = "turns: [{calls: [{finish: {summary: Done.}}]}]"
+    async with given(make_context, script, mcp=access) as (context, _):
+        assert (await run(context)).is_success

@@ -103,6 +103,7 @@ async def make_scene(api: Api, people: People, wanted: Collection[str] | None = 
         "project_id": str(project.id),
         "repository_id": str(repository.id),
         "task_id": str(task.id),
+        "conversation_id": str(task.conversation_id),
         "other_id": str(other.id),
         "third_id": str(third.id),
         "username": fellow.username,

@@ -196,3 +196,37 @@ def expired(question: Any) -> Any:
     answer = {"decision": "expired", "author": "expired: fail", "answered_at": question.asked_at}
     told = question.model_dump() | {"state": "expired", "answer": answer}
     return type(question).model_validate(told)
+
+
+async def asks_by_a_tool(run: Asking, text: str = "Which colour?") -> Json:
+    """The agent asks by our tool, past its runtime."""
+    body = claim_of(run.order) | {"key": f"mcp-{text}", "text": text}
+    return await run.worker.caller.post(f"/executions/{run.order['execution_id']}/questions", body)
+
+
+async def test_what_the_agent_asks_by_a_tool_stops_the_clocks_until_it_is_answered(shared_api: Api):
+    waits: asyncio.Queue[bool] = asyncio.Queue()
+    async with asking(shared_api) as run, asyncio.timeout(60):
+        following = asyncio.create_task(run.asker.follow(waits.put_nowait))
+        question = await asks_by_a_tool(run)
+        assert await waits.get() is True
+        await run.space.owner.post(f"/questions/{question['id']}/answer", {"text": "Blue."})
+        assert await waits.get() is False
+        await run.asker.check()
+        following.cancel()
+
+    assert run.said == [("asked", "Asks: Which colour?")]
+
+
+async def test_what_nobody_answers_ends_the_run_and_stays_open(shared_api: Api):
+    async with asking(shared_api, wait_seconds=0.0) as run:
+        question = await asks_by_a_tool(run)
+        async with asyncio.timeout(60):
+            with pytest.raises(AnswerDeferred, match="Which colour"):
+                await run.asker.follow(lambda _: None)
+        with pytest.raises(AnswerDeferred, match="Which colour"):
+            await run.asker.check()
+        assert run.asker.ended_for is not None
+        [kept] = await run.questions()
+
+    assert (kept["id"], kept["state"]) == (question["id"], "open")

@@ -65,6 +65,7 @@ COMMANDS: dict[str, Lazy] = {
         "Serve a model that follows a script.",
         asks_server=False,
     ),
+    "mcp": Lazy(f"{_GROUPS}.tools:mcp", "Serve tools to your own assistant (MCP over stdio)."),
     "doctor": Lazy(
         f"{_GROUPS}.doctor:doctor", "Look for what is wrong here, and what was left behind."
     ),

@@ -7,6 +7,7 @@ import httpx2
 from pydantic import SecretStr, TypeAdapter
 
 from agentvine.client.agents import AgentsApi
+from agentvine.client.conversations import ConversationsApi
 from agentvine.client.documents import DocumentsApi
 from agentvine.client.executions import ExecutionsApi
 from agentvine.client.identity import AuthApi, TokensApi, UsersApi
@@ -69,6 +70,7 @@ class Client:
         self.executions = ExecutionsApi(self._transport)
         self.modifications = ModificationsApi(self._transport)
         self.questions = QuestionsApi(self._transport)
+        self.conversations = ConversationsApi(self._transport)
         self.budgets = BudgetsApi(self._transport)
         self.usage = UsageApi(self._transport)
         self.agents = AgentsApi(self._transport)

@@ -27,6 +27,7 @@ from agentvine.protocol.executions import (
     TimelineOut,
 )
 from agentvine.protocol.models import ModelAccessIn, ModelAccessOut
+from agentvine.protocol.tools import ToolAccessIn, ToolAccessOut
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -109,6 +110,11 @@ class ExecutionsApi:
         """A key for the gateway; one that was given before is dead."""
         call = post(f"executions/{execution_id}/model-access", body, is_repeatable=True)
         return await self._transport.fetch(call, ModelAccessOut)
+
+    async def tool_access(self, execution_id: uuid.UUID, body: ToolAccessIn) -> ToolAccessOut:
+        """A key for the MCP server; one that was given before is dead."""
+        call = post(f"executions/{execution_id}/tool-access", body, is_repeatable=True)
+        return await self._transport.fetch(call, ToolAccessOut)
 
     async def append_logs(self, execution_id: uuid.UUID, body: LogBatchIn) -> LogBatchOut:
         """Store a batch of lines; a batch sent twice is stored once."""

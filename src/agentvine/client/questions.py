@@ -24,6 +24,7 @@ from agentvine.protocol.questions import (
 
 _RECONNECT = RetryPolicy(base_seconds=0.5, cap_seconds=10.0)
 _RULES = TypeAdapter(list[RuleOut])
+_QUESTIONS = TypeAdapter(list[QuestionOut])
 _ANSWER_SECONDS = 20.0
 """For the answer itself, on top of the time that a long poll waits."""
 _SILENCE_SECONDS = 60.0
@@ -101,6 +102,25 @@ class QuestionsApi:
         """Ask on behalf of a run; the same key is the same question."""
         call = post(f"executions/{execution_id}/questions", body, is_repeatable=True)
         return await self._transport.fetch(call, QuestionOut)
+
+    async def open_of_run(
+        self,
+        execution_id: uuid.UUID,
+        *,
+        order_id: uuid.UUID,
+        fence: int,
+        wait_seconds: float = 0.0,
+    ) -> Sequence[QuestionOut]:
+        """What a run has asked and nobody has answered; a change of that is waited for."""
+        params = {"order_id": order_id, "fence": fence, "wait_seconds": wait_seconds}
+        call = Call(
+            "GET",
+            f"executions/{execution_id}/questions",
+            params=params,
+            is_repeatable=True,
+            read_timeout=wait_seconds + _ANSWER_SECONDS,
+        )
+        return await self._transport.fetch_as(call, _QUESTIONS)
 
     async def wait(
         self,

@@ -123,10 +123,7 @@ class Transport:
         """The minor version of the protocol that the server speaks, once it has answered."""
         self._timeout = httpx2.Timeout(timeout_seconds, connect=min(10.0, timeout_seconds))
         limits = httpx2.Limits(max_connections=max_connections)
-        if network is None and _is_loopback(self.base_url):
-            # A proxy set for the outside world must not be asked for the loopback server. A given
-            # transport asks none; which authorities are trusted the environment still says.
-            network = httpx2.AsyncHTTPTransport(limits=limits, trust_env=True)
+        network = network or network_to(self.base_url, limits)
         self._http = httpx2.AsyncClient(
             base_url=self.base_url,
             headers=headers,
@@ -287,6 +284,17 @@ def _checked_url(url: str) -> str:
             "AGENTVINE_SERVER_URL."
         )
     return url.rstrip("/")
+
+
+def network_to(url: str, limits: httpx2.Limits | None = None) -> httpx2.AsyncBaseTransport | None:
+    """What carries requests to a server; None: what carries all others.
+
+    A proxy set for the outside world must not be asked for the loopback server. A given transport
+    asks none; which authorities are trusted the environment still says.
+    """
+    if not _is_loopback(url):
+        return None
+    return httpx2.AsyncHTTPTransport(limits=limits or httpx2.Limits(), trust_env=True)
 
 
 def _is_loopback(url: str) -> bool:

@@ -59,10 +59,15 @@ async def current_actor(
     Raises:
         Unauthenticated: There is no valid token.
     """
-    return await state.authenticator.authenticate(_token_in(authorization))
+    return await state.authenticator.authenticate(token_in(authorization))
 
 
-def _token_in(authorization: str | None) -> str:
+def token_in(authorization: str | None) -> str:
+    """The token of an Authorization header.
+
+    Raises:
+        Unauthenticated: There is none.
+    """
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise Unauthenticated(
@@ -82,18 +87,28 @@ def require(scope: str) -> Callable[[Actor], Awaitable[UserActor]]:
     """
 
     async def gate(actor: CurrentActor) -> UserActor:
-        if not isinstance(actor, UserActor):
-            raise ScopeMissing("This is for people's tokens; a worker's token may only do work.")
-        verb = scope.rpartition(":")[2]
-        if verb == "admin" and not actor.is_admin:
-            raise RoleTooLow("Only an admin may do this; ask one of yours.")
-        if verb == "write" and not actor.may_write:
-            raise RoleTooLow("Viewers may look but not change anything.")
-        if actor.scopes and scope not in actor.scopes | {SELF_SCOPE}:
-            raise ScopeMissing(f"Make a token with the scope {scope!r}.", scope=scope)
-        return actor
+        return check_permission(actor, scope)
 
     return _declare(gate, scope)
+
+
+def check_permission(actor: Actor, scope: str) -> UserActor:
+    """The user, who holds this scope; also for edges that are no routes.
+
+    Raises:
+        ScopeMissing: It is no user, or the token does not carry it.
+        RoleTooLow: The user's role does not go with it.
+    """
+    if not isinstance(actor, UserActor):
+        raise ScopeMissing("This is for people's tokens; a worker's token may only do work.")
+    verb = scope.rpartition(":")[2]
+    if verb == "admin" and not actor.is_admin:
+        raise RoleTooLow("Only an admin may do this; ask one of yours.")
+    if verb == "write" and not actor.may_write:
+        raise RoleTooLow("Viewers may look but not change anything.")
+    if actor.scopes and scope not in actor.scopes | {SELF_SCOPE}:
+        raise ScopeMissing(f"Make a token with the scope {scope!r}.", scope=scope)
+    return actor
 
 
 async def require_worker(actor: CurrentActor) -> WorkerActor:
@@ -134,7 +149,7 @@ async def claimed_worker(
     Raises:
         Unauthenticated: There is none.
     """
-    return ClaimedWorker(_token_in(authorization), state)
+    return ClaimedWorker(token_in(authorization), state)
 
 
 async def public() -> None:

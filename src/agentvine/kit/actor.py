@@ -16,11 +16,16 @@ class UserActor:
     role: Role
     scopes: frozenset[str] = field(default_factory=frozenset[str])
     token_id: uuid.UUID | None = None
+    only_project: uuid.UUID | None = None
+    """Set for what acts in their name and may touch one project alone, such as a run."""
+    through: str = ""
+    """What acts in their name."""
 
     @property
     def label(self) -> str:
         """How this actor is written in audit rows and messages."""
-        return f"user:{self.username}"
+        name = f"user:{self.username}"
+        return f"{name} through {self.through}" if self.through else name
 
     @property
     def actor_id(self) -> str:
@@ -30,7 +35,7 @@ class UserActor:
     @property
     def is_admin(self) -> bool:
         """Whether every project is theirs to see and change."""
-        return self.role == "admin"
+        return self.role == "admin" and self.only_project is None
 
     @property
     def may_write(self) -> bool:

@@ -18,7 +18,8 @@ class ModelAccessOut(Output):
     """A key for the gateway, good as long as the claim is."""
 
     key: str = Field(repr=False)
-    """Sent as ``Authorization: Bearer``, ``x-api-key``, ``x-goog-api-key`` or ``?key=``."""
+    """Sent as ``Authorization: Bearer``, ``x-api-key``, ``x-goog-api-key`` or ``?key=``; empty
+    where nobody is there to ask."""
     path: str
     """Where the gateway is below ``url``, or else the server's address; then come ``/anthropic``,
     ``/openai/v1`` or ``/gemini``, as each language has it."""

@@ -134,6 +134,8 @@ class TaskOut(Output):
     plan_step: str | None = None
     """The step of that version of a plan that it is."""
     agent_id: uuid.UUID | None = None
+    conversation_id: uuid.UUID | None = None
+    """Where its runs, people and the server talk about it."""
     run: TaskRun
     metadata: dict[str, Any]
     row_version: int

@@ -1,6 +1,9 @@
 """When an order is claimed, advances or ends: its execution, its task and its change follow."""
 
 from agentvine.db.session import Transaction
+from agentvine.domains.conversations import chat
+from agentvine.domains.conversations.chat import Place, Sender
+from agentvine.domains.conversations.enums import ChatMessageType, SenderType
 from agentvine.domains.executions import service as executions
 from agentvine.domains.executions.models import Execution
 from agentvine.domains.modifications import service as modifications
@@ -66,6 +69,8 @@ async def on_order_completed(tx: Transaction, event: OrderCompleted) -> None:
     )
     is_unwanted = event.order.cancel_requested_at is not None
     modification = await _keep_change(tx, task, execution, event.report, is_failed=is_unwanted)
+    if change is not None:
+        await _tell(tx, task, execution, ChatMessageType.STATUS, _summary(event.report))
     if task.status in FINAL:
         return
     if is_unwanted:
@@ -96,6 +101,8 @@ async def on_attempt_ended(tx: Transaction, event: AttemptEnded) -> None:
         )
         if event.report is not None:
             await _keep_change(tx, task, execution, event.report, is_failed=True)
+        if event.failure_class is not None:
+            await _tell(tx, task, execution, *_told_failure(event))
     if task.status in FINAL:
         return
     if event.will_retry:
@@ -127,6 +134,36 @@ async def _keep_change(
     return await modifications.record_change(
         tx, task, repository, execution, report, is_failed=is_failed
     )
+
+
+async def _tell(
+    tx: Transaction, task: Task, execution: Execution, kind: ChatMessageType, text: str
+) -> None:
+    """Say in the task's conversation what came of an attempt, in its worker's name."""
+    place = Place(
+        conversation_id=await task_service.ensure_conversation(tx, task),
+        project_id=task.project_id,
+        execution_id=execution.id,
+    )
+    sender = Sender(SenderType.WORKER, execution.worker_id)
+    chat.say(tx, place, sender, kind, f"Attempt {execution.attempt}: {text}")
+
+
+def _told_failure(event: AttemptEnded) -> tuple[ChatMessageType, str]:
+    calm = (FailureClass.CANCELLED, FailureClass.WAITING_FOR_ANSWER, FailureClass.WORKER_STOPPED)
+    is_calm = event.failure_class in calm
+    assert event.failure_class is not None, "an attempt that is told of has ended as something"
+    text = event.message or event.failure_class.meaning
+    return (ChatMessageType.STATUS if is_calm else ChatMessageType.ERROR), text
+
+
+def _summary(report: ExecutionReport) -> str:
+    assert report.change is not None, "what changed nothing is no news"
+    count, tests = len(report.change.files), report.tests
+    told = f"changed {count} file{'' if count == 1 else 's'}"
+    if tests is None:
+        return f"{told}; no tests were run."
+    return f"{told}; its tests {'passed' if tests.passed else 'failed'}."
 
 
 def _why_again(event: AttemptEnded) -> str:

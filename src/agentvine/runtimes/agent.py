@@ -27,6 +27,7 @@ from agentvine.kit.process import (
 from agentvine.protocol.controls import SteeringMessage
 from agentvine.protocol.enums import FailureClass
 from agentvine.protocol.runs import RunWatch
+from agentvine.protocol.tools import ASK_HUMAN
 from agentvine.runtimes.agent_log import AgentLog, LongLines
 from agentvine.runtimes.asking import AnswerDeferred, RunAnswer, RunQuestion
 from agentvine.runtimes.base import RunContext, RunFailure, RunOutcome
@@ -39,6 +40,7 @@ from agentvine.runtimes.events import (
     Notice,
     SessionStarted,
     ToolCall,
+    ToolResult,
     UsageTotals,
     Withdrawn,
 )
@@ -150,6 +152,9 @@ class _AgentRun:
         self._usage: dict[str, ModelUsage] = {}
         self._facts: dict[str, Any] = {"tool_calls": 0, "questions": 0}
         self._questions: dict[str, asyncio.Task[None]] = {}
+        self._waiting_calls: dict[str, asyncio.Task[None]] = {}
+        """Its calls of our tool that asks, by their ids."""
+        self._asks_by_tool = False
         self._deferred: AnswerDeferred | None = None
         self._gives_up = asyncio.Event()
 
@@ -162,6 +167,7 @@ class _AgentRun:
         end = ProgramEnd(exited=ended, error_lines=tuple(self._error_lines))
         for event in self._program.on_end(end):
             await self._on_event(event)
+        await self._check_answered()
         return self._outcome(ended)
 
     @asynccontextmanager
@@ -172,7 +178,7 @@ class _AgentRun:
             with self._context.mailbox.open_to(self._steer):
                 yield
         finally:
-            beside += self._questions.values()
+            beside += [*self._questions.values(), *self._waiting_calls.values()]
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
@@ -229,8 +235,8 @@ class _AgentRun:
             case UsageTotals(models=models):
                 self._usage |= models
                 self._context.usage.note_usage(models)
-            case ToolCall():
-                self._facts["tool_calls"] += 1
+            case ToolCall() | ToolResult():
+                self._note_call(event)
             case Asked(question=question):
                 self._begin_to_ask(question)
             case Withdrawn(key=key):
@@ -243,6 +249,16 @@ class _AgentRun:
                 self._running.watch.note_result()
             case _:
                 pass
+
+    def _note_call(self, event: ToolCall | ToolResult) -> None:
+        if isinstance(event, ToolResult):
+            if (following := self._waiting_calls.pop(event.id, None)) is not None:
+                following.cancel()
+            return
+        self._facts["tool_calls"] += 1
+        if event.name.endswith(ASK_HUMAN):
+            self._asks_by_tool = True
+            self._waiting_calls[event.id] = asyncio.create_task(self._follow(event.id))
 
     def _begin_to_ask(self, question: RunQuestion) -> None:
         if question.key in self._questions:
@@ -264,6 +280,33 @@ class _AgentRun:
             self._running.watch.resume(reason)
         self._questions.pop(question.key, None)
         await self._say(self._program.answer(question, answer))
+
+    async def _follow(self, call_id: str) -> None:
+        """While a call of ours waits for a person, no clock runs either."""
+        reason = f"{_ASKED} {call_id}"
+
+        def pause(is_waiting: bool) -> None:
+            if is_waiting:
+                self._running.watch.pause(reason)
+            else:
+                self._running.watch.resume(reason)
+
+        try:
+            await self._context.tool_questions.follow(pause)
+        except AnswerDeferred as deferred:
+            self._deferred = self._deferred or deferred
+            self._gives_up.set()
+        finally:
+            self._running.watch.resume(reason)
+
+    async def _check_answered(self) -> None:
+        """An agent that ended although nobody has answered it goes on when somebody has."""
+        if not self._asks_by_tool or not isinstance(self._last, Finished):
+            return
+        try:
+            await self._context.tool_questions.check()
+        except AnswerDeferred as deferred:
+            self._deferred = self._deferred or deferred
 
     async def _steer(self, message: SteeringMessage) -> None:
         step = None if self._last is not None else self._program.steer(message.text)

@@ -5,7 +5,7 @@ gives its program the ``RunAnswer``. Who answers (a rule, a model, a person), an
 outlives the connection, the server and the worker, is the asker's business.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -99,6 +99,36 @@ class Asker(Protocol):
     async def withdraw(self, key: str) -> None:
         """Say that an answer is no longer wanted: the program went on, or gave up by itself."""
         ...
+
+
+class ToolQuestions(Protocol):
+    """What a run's agent asks past its runtime, by our own tools."""
+
+    async def follow(self, pause: Callable[[bool], None]) -> None:
+        """Tell whenever the agent begins or ends to wait for a person, until cancelled.
+
+        Raises:
+            AnswerDeferred: It has waited for so long that the run is to end now.
+        """
+        ...
+
+    async def check(self) -> None:
+        """See that nothing is open.
+
+        Raises:
+            AnswerDeferred: Something is; the run is to go on when it is answered.
+        """
+        ...
+
+
+class NoToolQuestions:
+    """Where there are no such tools."""
+
+    async def follow(self, pause: Callable[[bool], None]) -> None:
+        """Nothing is asked."""
+
+    async def check(self) -> None:
+        """Nothing is open."""
 
 
 class NobodyThere:

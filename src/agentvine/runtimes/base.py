@@ -26,7 +26,7 @@ from agentvine.protocol.briefs import RunBriefOut
 from agentvine.protocol.enums import FailureClass, LogLevel
 from agentvine.protocol.queue import OrderPayload
 from agentvine.protocol.runs import UNLIMITED, UNWATCHED, RunLimits, RunWatch
-from agentvine.runtimes.asking import Asker, NobodyThere
+from agentvine.runtimes.asking import Asker, NobodyThere, NoToolQuestions, ToolQuestions
 from agentvine.runtimes.events import ModelUsage
 from agentvine.runtimes.sandbox import Sandbox
 from agentvine.runtimes.steering import Mailbox
@@ -164,6 +164,8 @@ class RunContext:
     """What people say to the run; opened by a runtime whose runs take messages."""
     asker: Asker = field(default_factory=NobodyThere)
     """Where the run gets answers to what it asks."""
+    tool_questions: ToolQuestions = field(default_factory=NoToolQuestions)
+    """What it asks by our own tools."""
     inbox: Path | None = None
     """A folder that the run's programs may read, in a sandbox too, and the worker alone writes;
     None where nothing is said to them."""

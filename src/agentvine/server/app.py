@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI, Response
 from agentvine import __version__
 from agentvine.config.settings import Settings
 from agentvine.domains.agents import api as agents
+from agentvine.domains.conversations import api as conversations
 from agentvine.domains.executions import api as executions
 from agentvine.domains.gateway import api as gateway
 from agentvine.domains.gateway.relay import Gateway
@@ -30,6 +31,8 @@ from agentvine.http.routes import endpoints_of
 from agentvine.http.state import HttpState
 from agentvine.kit.clock import Clock
 from agentvine.kit.errors import Internal
+from agentvine.mcp import api as tools
+from agentvine.mcp.door import mcp_route
 from agentvine.server.lifespan import Running, running
 from agentvine.server.middleware import RequestContext
 from agentvine.server.mounting import GatewayMount
@@ -51,8 +54,10 @@ _SLICES = (
     modifications,
     usage,
     questions,
+    conversations,
     gateway,
     planning,
+    tools,
 )
 
 _QUICK = (
@@ -112,6 +117,7 @@ def create_app(
         api.include_router(slice_api.router)
     app.include_router(api)
     app.include_router(_health)
+    app.router.routes.append(mcp_route())
     _check_permissions(app)
     return app
 

@@ -14,6 +14,7 @@ from agentvine.domains.conversations.questions import CHANNEL as QUESTIONS
 from agentvine.domains.executions.jobs import ImportChore
 from agentvine.domains.executions.log_writing import LogWriter
 from agentvine.domains.executions.service import BUNDLES
+from agentvine.domains.gateway.advising import ModelAdviser
 from agentvine.domains.gateway.bodies import BodyKeeper
 from agentvine.domains.gateway.doors import ModelDoors
 from agentvine.domains.gateway.environment import adopt_environment
@@ -48,10 +49,12 @@ from agentvine.http.state import HttpState
 from agentvine.kit.actor import SystemActor
 from agentvine.kit.clock import Clock, SystemClock
 from agentvine.kit.errors import AppError
+from agentvine.mcp.door import McpDoor
+from agentvine.mcp.tools import TOOLBOX
 from agentvine.reactions.routing import build_reactions
 from agentvine.reactions.shortcuts import BEAT, PLAIN
 from agentvine.server.background import Chore, Supervisor
-from agentvine.server.effects import build_effects, open_doors, open_gateway
+from agentvine.server.effects import Effects, build_effects, open_doors, open_gateway
 from agentvine.server.readiness import Readiness
 
 log = structlog.get_logger(__name__)
@@ -76,7 +79,7 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    settings: Settings, *, clock: Clock | None = None, adviser: Adviser | None = None
+    settings: Settings, *, clock: Clock | None = None
 ) -> AsyncGenerator[Running, None]:
     """Open the database, make the first admin, run the chores; close it all at the end."""
     settings = with_secret_key(settings)
@@ -94,8 +97,7 @@ async def running(
         # Nobody could renew a lease while no server ran: everybody gets one more.
         extended = await queue.grant_amnesty()
         log.info("server.leases_extended", count=extended)
-        serving = _serving(settings, database, queue, vault, adviser)
-        async with serving as (http, supervisor):
+        async with _serving(settings, database, queue, vault) as (http, supervisor):
             yield Running(http, supervisor, first_admin)
     finally:
         await database.close()
@@ -107,7 +109,6 @@ async def _serving(
     database: Database,
     queue: QueueChores,
     vault: KeyVault,
-    adviser: Adviser | None,
 ) -> AsyncGenerator[tuple[HttpState, Supervisor], None]:
     effects, poll = build_effects(settings, database), settings.queue.poll_interval_seconds
     shortcuts = Shortcuts(database, settings.queue, PLAIN)
@@ -115,16 +116,15 @@ async def _serving(
     uses = LastUses(database)
     applying, importing = ApplyChore(effects.applier), ImportChore(effects.importer)
     gateway, doors = open_gateway(settings, database, vault), open_doors(settings, database, vault)
+    mcp = McpDoor(TOOLBOX)
     supervisor = Supervisor(
         database,
         database.clock,
         (
             Chore("wake", room.look, every_seconds=poll, channel=ORDERS),
             *_queue_chores(settings, database, queue),
-            Chore("apply", applying.run, every_seconds=poll, channel=MODIFICATIONS),
-            Chore("import", importing.run, every_seconds=5 * poll, channel=BUNDLES),
-            Chore("tidy", effects.desk.tidy, every_seconds=_HOUR, deadline_seconds=_HOUR),
-            *_question_chores(settings, database, adviser),
+            *_change_chores(effects, applying, importing, poll),
+            *_question_chores(settings, database, ModelAdviser(database, doors)),
             *_usage_chores(settings, database),
             Chore("keys", KeyWatch(gateway).look, every_seconds=BELIEVED_SECONDS),
             *_tidying_chores(database, uses, gateway.keeper),
@@ -149,6 +149,7 @@ async def _serving(
             ProviderProbe: ProviderProbe(database, vault, database.clock),
             Gateway: gateway,
             ModelDoors: doors,
+            McpDoor: mcp,
         },
     )
     supervisor.start()
@@ -158,7 +159,7 @@ async def _serving(
         http.stopping.set()
         await supervisor.stop()
         await _write_at_last(uses)
-        for part in (applying, importing, effects.applier, gateway, doors):
+        for part in (applying, importing, effects.applier, gateway, doors, mcp):
             await part.close()
 
 
@@ -185,6 +186,16 @@ def _queue_chores(settings: Settings, database: Database, queue: QueueChores) ->
     )
 
 
+def _change_chores(
+    effects: Effects, applying: ApplyChore, importing: ImportChore, poll: float
+) -> tuple[Chore, ...]:
+    return (
+        Chore("apply", applying.run, every_seconds=poll, channel=MODIFICATIONS),
+        Chore("import", importing.run, every_seconds=5 * poll, channel=BUNDLES),
+        Chore("tidy", effects.desk.tidy, every_seconds=_HOUR, deadline_seconds=_HOUR),
+    )
+
+
 def _tidying_chores(database: Database, uses: LastUses, keeper: BodyKeeper) -> tuple[Chore, ...]:
     return (
         Chore("bodies", keeper.forget, every_seconds=_TIDYING_SECONDS),
@@ -204,9 +215,7 @@ def _usage_chores(settings: Settings, database: Database) -> tuple[Chore, ...]:
     )
 
 
-def _question_chores(
-    settings: Settings, database: Database, adviser: Adviser | None
-) -> tuple[Chore, ...]:
+def _question_chores(settings: Settings, database: Database, adviser: Adviser) -> tuple[Chore, ...]:
     desk = AdviceDesk(database, adviser, settings.questions.advice_seconds)
     chores, poll = QuestionChores(database, desk), settings.queue.poll_interval_seconds
     return (

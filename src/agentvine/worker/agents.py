@@ -19,8 +19,9 @@ from agentvine.protocol.briefs import BriefIn, RunBriefOut, SessionIn
 from agentvine.protocol.enums import LogLevel
 from agentvine.protocol.models import ModelAccessIn
 from agentvine.protocol.queue import ClaimedOrder
+from agentvine.protocol.tools import ToolAccessIn
 from agentvine.runtimes.agent_log import RAW
-from agentvine.runtimes.base import ModelAccess, OutputSink, RunContext
+from agentvine.runtimes.base import McpAccess, ModelAccess, OutputSink, RunContext
 from agentvine.worker.disk import write_durably
 from agentvine.worker.tools import StopSwitch, WorkerTools
 from agentvine.worker.usage import UsageTeller
@@ -52,6 +53,7 @@ async def briefed(
     brief = _with_session_of(home, await _ask_for_brief(tools, order, context.stop))
     if tools.runtimes.get(order.payload.runtime).uses_models:
         context = await _with_models(tools, order, context)
+    context = await _with_tools(tools, order, context)
     keeper = SessionTeller(tools, order, home)
     usage = UsageTeller(tools, order, switch)
     telling = [asyncio.create_task(each.run()) for each in (keeper, usage)]
@@ -194,6 +196,19 @@ async def _with_models(tools: WorkerTools, order: ClaimedOrder, context: RunCont
         default_model=told.default_model,
     )
     return replace(context, models=access)
+
+
+async def _with_tools(tools: WorkerTools, order: ClaimedOrder, context: RunContext) -> RunContext:
+    """With the run's own key for our tools; a server of an earlier version has none."""
+    claim = ToolAccessIn(order_id=order.order_id, fence=order.fence)
+    executions = tools.client.executions
+    told = await _persist(
+        lambda: executions.tool_access(order.execution_id, claim), context.stop, "tools"
+    )
+    if told is None:
+        return context
+    url = f"{tools.client.base_url.rstrip('/')}{told.path}"
+    return replace(context, mcp=McpAccess(url=url, key=told.key))
 
 
 def _with_session_of(home: Path, brief: RunBriefOut | None) -> RunBriefOut | None:

@@ -7,7 +7,7 @@ long; then it ends, and the order waits for the answer in its place.
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -27,6 +27,7 @@ from agentvine.protocol.questions import (
     QuestionState,
     WithdrawIn,
 )
+from agentvine.protocol.tools import TOOL_QUESTION
 from agentvine.runtimes.asking import (
     AnswerDeferred,
     AnswerMissed,
@@ -41,6 +42,7 @@ Say = Callable[[str, str], Awaitable[None]]
 
 _RETRY = RetryPolicy(base_seconds=0.2, cap_seconds=5.0)
 _SHOWN = 300
+_LOOK_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +66,9 @@ class ServerAsker:
     ended_for: AnswerDeferred | None = None
     """Why the run was told to end, once it was."""
     _asked: dict[str, uuid.UUID] = field(default_factory=dict[str, uuid.UUID])
+    _tool_until: float | None = None
+    """Until when the agent may wait for what it asks by a tool, while it does."""
+    _shown: set[uuid.UUID] = field(default_factory=set[uuid.UUID])
 
     async def ask(self, question: RunQuestion) -> RunAnswer:
         """Ask, and wait as long as it takes, but no longer than the run may.
@@ -97,6 +102,62 @@ class ServerAsker:
             await self.client.questions.withdraw(self.execution_id, question_id, body)
         except AppError as error:
             log.warning("question.not_withdrawn", problem=error.detail)
+
+    async def follow(self, pause: Callable[[bool], None]) -> None:
+        """Tell whenever the agent begins or ends to wait for what it asks by our tools.
+
+        Raises:
+            AnswerDeferred: The run is to end now.
+        """
+        is_waiting = False
+        while True:
+            left = max(self._tool_until - self._now(), 0.0) if self._tool_until else 0.0
+            found = await self._open_by_tools(min(left, MAX_WAIT_SECONDS / 2))
+            if bool(found) is not is_waiting:
+                is_waiting = not is_waiting
+                pause(is_waiting)
+            if not found:
+                self._tool_until = None
+                # The call has not arrived there yet, or its answer not here.
+                await asyncio.sleep(_LOOK_SECONDS)
+                continue
+            if self._tool_until is None:
+                self._tool_until = self._now() + self.wait_seconds
+            if self._tool_until <= self._now():
+                raise self._end(AnswerDeferred(found[0].text))
+
+    async def check(self) -> None:
+        """See that nothing is open that the agent has asked by our tools.
+
+        Raises:
+            AnswerDeferred: Something is.
+        """
+        if found := await self._open_by_tools(0.0):
+            raise self._end(AnswerDeferred(found[0].text))
+
+    async def _open_by_tools(self, wait_seconds: float) -> list[QuestionOut]:
+        try:
+            opened = await self._insist("", self._list_open, wait_seconds)
+        except NotFound:
+            # A server of an earlier version, which has no tools.
+            return []
+        found = [each for each in opened if each.key.startswith(TOOL_QUESTION)]
+        for question in found:
+            if question.id not in self._shown:
+                self._shown.add(question.id)
+                await self.say(f"Asks: {question.text[:_SHOWN]}", "asked")
+        return found
+
+    async def _list_open(self, wait_seconds: float) -> Sequence[QuestionOut]:
+        return await self.client.questions.open_of_run(
+            self.execution_id,
+            order_id=self.order_id,
+            fence=self.fence,
+            wait_seconds=wait_seconds,
+        )
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
 
     async def _answered(self, stored: QuestionOut, text: str) -> RunAnswer:
         self._asked.pop(stored.key, None)

@@ -267,9 +267,8 @@ class Attempt:
         started = time.monotonic()
         context = self._context(workspace, tail, payload.timeout_seconds, payload.watch)
         asker = self._asker(workspace)
-        context = replace(
-            context, mailbox=self._switch.mailbox, inbox=self._folder.inbox, asker=asker
-        )
+        context = replace(context, mailbox=self._switch.mailbox, inbox=self._folder.inbox)
+        context = replace(context, asker=asker, tool_questions=asker)
         try:
             outcome = await self._run_in(context)
         except AnswerDeferred as deferred:

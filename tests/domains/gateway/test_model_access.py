@@ -67,7 +67,7 @@ async def test_a_run_gets_a_key_for_its_models_and_its_calls_are_counted(shared_
 
     calls = await owner.get("/usage/calls", params={"execution_id": order["execution_id"]})
 
-    assert nobody["is_available"] is False
+    assert (nobody["is_available"], nobody["key"]) == (False, "")
     assert "agentvine provider add" in nobody["problem"]
     assert access["is_available"] is True
     assert access["key"].startswith("av_llm_")

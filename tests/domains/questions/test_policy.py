@@ -137,6 +137,7 @@ def asked(
         ("human_required", "Edit", {"file_path": "a.py"}, ASK),
         ("human_required", "Grep", {"pattern": "x"}, ALLOW),
         ("supervised", "some_mcp_tool", {}, ASK),
+        ("human_required", "mcp__agentvine__ask_human", {"question": "Which?"}, ALLOW),
     ],
 )
 def test_without_rules_the_permission_level_decides(

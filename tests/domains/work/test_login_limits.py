@@ -8,7 +8,6 @@ import pytest
 from agentvine.config.settings import QueueSettings
 from agentvine.db.session import Database
 from agentvine.domains.identity import tokens
-from agentvine.domains.identity.enums import TokenKind
 from agentvine.domains.work import why
 from agentvine.domains.work.enums import OrderStatus
 from agentvine.domains.workers.models import Worker
@@ -74,10 +73,9 @@ async def test_a_limit_that_is_over_limits_nothing(shared_database: Database):
 async def test_a_limit_met_through_the_gateway_is_no_login_s(shared_database: Database):
     crew, worker, claim = await start(shared_database)
     async with shared_database.transaction() as tx:
-        token, _ = await tokens.issue_token(
-            tx, kind=TokenKind.GATEWAY, name="run", user_id=None, scopes=[]
+        await tokens.issue_run_key(
+            tx, work_order_id=claim.order_id, fence=claim.fence, worker_id=worker.worker_id
         )
-        token.work_order_id, token.fence = claim.order_id, claim.fence
     await worker.fail(claim, FailureClass.RATE_LIMITED, "429", limit=HOUR)
 
     order = await crew.order(claim.order_id)

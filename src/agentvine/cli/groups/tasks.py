@@ -103,6 +103,18 @@ def show() -> None:
 
 
 @task.command()
+@click.argument("name", metavar="TASK")
+@project_option
+@limit_option
+@runs("agentvine.cli.actions.conversations:talk")
+def talk() -> None:
+    """Show what a task's runs, people and the server have said about it, oldest first.
+
+    Questions and answers, how it goes, and why an attempt failed.
+    """
+
+
+@task.command()
 @click.argument("title")
 @click.option("--repo", metavar="REPO", help="The repository to work in: name, path or id.")
 @project_option

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agentvine.db.session import Transaction
+from sqlalchemy import func, select
+
+from agentvine.db.session import ReadSession, Transaction
 from agentvine.domains.conversations.enums import ChatMessageType, ConversationId, SenderType
 from agentvine.domains.conversations.models import ChatMessage
 from agentvine.domains.identity import history
@@ -44,6 +46,14 @@ def sender_of(actor: Actor) -> Sender:
             return Sender(SenderType.WORKER, actor.worker_id)
         case _:
             return SYSTEM_SENDER
+
+
+async def count_said(read: ReadSession, execution_id: uuid.UUID, kind: ChatMessageType) -> int:
+    """How many messages of a kind an attempt has left."""
+    query = select(func.count()).where(
+        ChatMessage.execution_id == execution_id, ChatMessage.message_type == kind
+    )
+    return await read.scalar(query) or 0
 
 
 def say(

@@ -4,6 +4,12 @@ from enum import StrEnum
 from typing import NewType
 from uuid import UUID
 
+from agentvine.protocol.conversations import (
+    ChatMessageType,
+    ConversationStatus,
+    ConversationType,
+    SenderType,
+)
 from agentvine.protocol.questions import QuestionState
 
 __all__ = [
@@ -25,45 +31,8 @@ ChatMessageId = NewType("ChatMessageId", UUID)
 ChatAttachmentId = NewType("ChatAttachmentId", UUID)
 
 
-class ConversationType(StrEnum):
-    """What a conversation is about."""
-
-    ISSUE = "issue"
-    GENERAL = "general"
-    TASK = "task"
-    REVIEW = "review"
-
-
-class ConversationStatus(StrEnum):
-    """Where a conversation stands."""
-
-    ACTIVE = "active"
-    PAUSED = "paused"
-    COMPLETED = "completed"
-    ARCHIVED = "archived"
-
-
 class AuthorType(StrEnum):
     """Who wrote a message."""
 
     USER = "user"
     AGENT = "agent"
-
-
-class SenderType(StrEnum):
-    """Who speaks on the control channel."""
-
-    USER = "user"
-    WORKER = "worker"
-    SYSTEM = "system"
-    CONTROLLER = "controller"
-
-
-class ChatMessageType(StrEnum):
-    """What a line on the control channel is."""
-
-    TEXT = "text"
-    QUESTION = "question"
-    RESPONSE = "response"
-    STATUS = "status"
-    ERROR = "error"

@@ -18,7 +18,7 @@ from agentvine.domains.gateway.errors import (
     ProviderNotFound,
     ProviderOfEnvironment,
 )
-from agentvine.domains.gateway.keys import make_key
+from agentvine.domains.gateway.keys import find_payer, make_key
 from agentvine.domains.gateway.models import ModelRules
 from agentvine.domains.gateway.offer import offer_to
 from agentvine.domains.gateway.probing import ProviderProbe
@@ -233,8 +233,10 @@ async def give_model_access(
     execution_id: uuid.UUID, body: ModelAccessIn, actor: Worker, tx: Tx, state: State
 ) -> ModelAccessOut:
     """A key for the gateway, good as long as the claim is; one that was given before is dead."""
-    text, payer = await make_key(tx, actor, execution_id, body.order_id, body.fence)
-    offer = await offer_to(tx, payer)
+    claim = (execution_id, body.order_id, body.fence)
+    offer = await offer_to(tx, await find_payer(tx, actor, *claim))
+    # Who has a key for the gateway is taken to call models by it, and not by a login of its own.
+    text = "" if offer.problem else (await make_key(tx, actor, *claim))[0]
     return ModelAccessOut(
         key=text,
         path=PREFIX,

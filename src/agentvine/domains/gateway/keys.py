@@ -1,7 +1,8 @@
-"""Keys of runs: made for a claim, good at the gateway alone, and dead with the claim's fence.
+"""Keys of runs: made for a claim and for one use, and dead with the claim's fence.
 
-A key that was looked at is believed for half a second. So a run that lost its order, was cancelled
-or ended cannot begin a call a second later, and what it has under way is cut off as soon.
+One is for the gateway, another for our own tools; neither is good in the other's place. A key for
+the gateway that was looked at is believed for half a second. So a run that lost its order, was
+cancelled or ended cannot begin a call a second later, and what it has under way is cut off as soon.
 """
 
 import asyncio
@@ -42,11 +43,25 @@ class KeyInvalid(Unauthenticated):
 
 @dataclass(frozen=True, slots=True)
 class RunKey:
-    """Who calls: a claim, and on whose account it goes."""
+    """Who calls a model: a claim, and on whose account it goes."""
 
     token_id: uuid.UUID
     token_hash: str = field(repr=False)
     payer: Payer
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedRun:
+    """Whose key for our own tools it is: a run that lasts."""
+
+    payer: Payer
+    project_id: uuid.UUID
+    task_id: uuid.UUID
+    execution_id: uuid.UUID
+    order_id: uuid.UUID
+    fence: int
+    worker: WorkerActor
+    """Who does it; the key stands for this run, and for nothing else of the worker's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +74,86 @@ class _Known:
 async def make_key(
     tx: Transaction, actor: WorkerActor, execution_id: uuid.UUID, order_id: uuid.UUID, fence: int
 ) -> tuple[str, Payer]:
-    """The text of a new key for a claim, and on whose account it goes; an earlier key is dead.
+    """A new key for the gateway, and on whose account it goes; an earlier one is dead.
 
     Raises:
         LeaseLost: The claim is not the caller's any more.
     """
+    found = await _lock_claim(tx, actor, execution_id, order_id, fence)
+    text = await tokens.issue_run_key(
+        tx, work_order_id=order_id, fence=fence, worker_id=found.worker_id
+    )
+    return text, _payer(found)
+
+
+async def find_payer(
+    tx: Transaction, actor: WorkerActor, execution_id: uuid.UUID, order_id: uuid.UUID, fence: int
+) -> Payer:
+    """On whose account the calls of a claim go.
+
+    Raises:
+        LeaseLost: The claim is not the caller's any more.
+    """
+    return _payer(await _lock_claim(tx, actor, execution_id, order_id, fence))
+
+
+async def make_tool_key(
+    tx: Transaction, actor: WorkerActor, execution_id: uuid.UUID, order_id: uuid.UUID, fence: int
+) -> str:
+    """A new key for our own tools; an earlier one is dead.
+
+    Raises:
+        LeaseLost: The claim is not the caller's any more.
+    """
+    found = await _lock_claim(tx, actor, execution_id, order_id, fence)
+    return await tokens.issue_run_key(
+        tx,
+        work_order_id=order_id,
+        fence=fence,
+        worker_id=found.worker_id,
+        begins=tokens.TOOL_KEY,
+    )
+
+
+async def find_keyed_run(read: ReadSession, text: str) -> KeyedRun:
+    """The run whose key for our own tools this is.
+
+    Raises:
+        KeyInvalid: It is nobody's, or its run has ended.
+    """
+    query = (
+        _keys()
+        .add_columns(
+            WorkOrder.id.label("order_id"),
+            WorkOrder.fence,
+            Worker.id.label("worker_id"),
+            Worker.token_id.label("worker_token_id"),
+            Worker.name.label("worker_name"),
+        )
+        .join(Worker, Worker.id == WorkOrder.worker_id)
+        .where(ApiToken.prefix == tokens.prefix_of_run_key(text, tokens.TOOL_KEY))
+    )
+    found = (await read.execute(query)).one_or_none()
+    # The comparison runs for unknown prefixes too, so that time tells nothing.
+    is_same = equal(found.token_hash if found else _DUMMY_HASH, hash_token(text))
+    if found is None or not is_same:
+        raise _invalid()
+    return KeyedRun(
+        payer=_payer(found),
+        project_id=found.project_id,
+        task_id=found.task_id,
+        execution_id=found.execution_id,
+        order_id=found.order_id,
+        fence=found.fence,
+        worker=WorkerActor(
+            token_id=found.worker_token_id, token_name=found.worker_name, worker_id=found.worker_id
+        ),
+    )
+
+
+async def _lock_claim(
+    tx: Transaction, actor: WorkerActor, execution_id: uuid.UUID, order_id: uuid.UUID, fence: int
+) -> Any:
     query = _claims().where(
         WorkOrder.id == order_id,
         WorkOrder.fence == fence,
@@ -79,10 +169,7 @@ async def make_key(
     ).one_or_none()
     if found is None:
         raise LeaseLost("The order was taken back, cancelled, or has ended.")
-    text = await tokens.issue_run_key(
-        tx, work_order_id=order_id, fence=fence, worker_id=found.worker_id
-    )
-    return text, _payer(found)
+    return found
 
 
 @dataclass(slots=True)

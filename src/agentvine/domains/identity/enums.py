@@ -27,7 +27,10 @@ EventId = NewType("EventId", int)
 
 
 class TokenKind(StrEnum):
-    """Who a token stands for: a person, a worker daemon, or one run at the gateway."""
+    """Who a token stands for: a person, a worker daemon, or one run.
+
+    What a run's token is good for is in how it begins: see ``tokens``.
+    """
 
     USER = "user"
     WORKER = "worker"

@@ -16,6 +16,7 @@ _AREAS = (
     "models",
     "agents",
     "questions",
+    "conversations",
     "plans",
     "knowledge",
 )

@@ -24,7 +24,9 @@ from agentvine.kit.ids import new_id, random_token
 
 _LETTER = {TokenKind.USER: "u", TokenKind.WORKER: "w", TokenKind.GATEWAY: "g"}
 RUN_KEY = "av_llm_"
-"""How every key of a run begins."""
+"""How every key of a run for the gateway begins."""
+TOOL_KEY = "av_mcp_"
+"""How every key of a run for our own tools begins."""
 _PREFIX_BYTES = 6
 _RUN_PREFIX_BYTES = 12
 _DUMMY_HASH = hash_token("no such token")
@@ -155,15 +157,22 @@ async def register_worker_key(
 
 
 async def issue_run_key(
-    tx: Transaction, *, work_order_id: uuid.UUID, fence: int, worker_id: uuid.UUID
+    tx: Transaction,
+    *,
+    work_order_id: uuid.UUID,
+    fence: int,
+    worker_id: uuid.UUID,
+    begins: str = RUN_KEY,
 ) -> str:
-    """The text of a new key for the gateway, in place of those that the order had before."""
+    """The text of a new key of one use, in place of those of this use that the order had before."""
     await tx.execute(
         delete(ApiToken).where(
-            ApiToken.kind == TokenKind.GATEWAY, ApiToken.work_order_id == work_order_id
+            ApiToken.kind == TokenKind.GATEWAY,
+            ApiToken.work_order_id == work_order_id,
+            ApiToken.prefix.startswith(begins, autoescape=True),
         )
     )
-    prefix = f"{RUN_KEY}{secrets.token_hex(_RUN_PREFIX_BYTES)}"
+    prefix = f"{begins}{secrets.token_hex(_RUN_PREFIX_BYTES)}"
     text = f"{prefix}_{random_token()}"
     tx.add(
         ApiToken(
@@ -182,11 +191,11 @@ async def issue_run_key(
     return text
 
 
-def prefix_of_run_key(text: str) -> str | None:
-    """By which a run's key is found; None for any other text."""
-    if not text.startswith(RUN_KEY):
+def prefix_of_run_key(text: str, begins: str = RUN_KEY) -> str | None:
+    """By which a run's key of one use is found; None for any other text."""
+    if not text.startswith(begins):
         return None
-    end = text.find("_", len(RUN_KEY))
+    end = text.find("_", len(begins))
     return text[:end] if end > 0 else None
 
 
@@ -226,10 +235,10 @@ class TokenAuthenticator:
 
         Raises:
             TokenInvalid: Unknown, expired, revoked, or its user is gone; all told alike.
-            KeyMisplaced: It is a run's key, good at the gateway alone.
+            KeyMisplaced: It is a run's key, good for its own use alone.
         """
-        if token.startswith(RUN_KEY):
-            raise KeyMisplaced("A run's key is good at the gateway, and nowhere else.")
+        if token.startswith((RUN_KEY, TOOL_KEY)):
+            raise KeyMisplaced("A run's key is good at the gateway, or at /mcp, and nowhere else.")
         shown = Credentials.of(token)
         found = await self._find(shown.prefix)
         now = self.database.clock.now()

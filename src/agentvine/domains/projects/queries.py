@@ -51,7 +51,16 @@ def visible_repositories(actor: Actor) -> Select[RepositoryId]:
 def _is_visible(actor: Actor) -> ColumnElement[bool]:
     if not isinstance(actor, UserActor) or actor.is_admin:
         return true()
-    return or_(Project.owner_id == actor.user_id, _is_member(actor))
+    theirs = or_(Project.owner_id == actor.user_id, _is_member(actor))
+    return _within(actor, theirs)
+
+
+def _within(actor: UserActor, theirs: ColumnElement[bool]) -> ColumnElement[bool]:
+    """What is theirs, and no more of it than the one project that they are held to, if any."""
+    if actor.only_project is None:
+        return theirs
+    own = Project.id == actor.only_project
+    return own if actor.role == "admin" else and_(own, theirs)
 
 
 def _is_member(actor: UserActor, role: MemberRole | None = None) -> ColumnElement[bool]:
@@ -66,7 +75,8 @@ def _is_writable(actor: Actor) -> ColumnElement[bool]:
         return true()
     if not actor.may_write:
         return false()
-    return or_(Project.owner_id == actor.user_id, _is_member(actor, MemberRole.DEVELOPER))
+    theirs = or_(Project.owner_id == actor.user_id, _is_member(actor, MemberRole.DEVELOPER))
+    return _within(actor, theirs)
 
 
 async def get_project(read: ReadSession, actor: Actor, project_id: uuid.UUID) -> Project:

@@ -162,6 +162,28 @@ async def ask(
 
 
 @router.get(
+    "/executions/{execution_id}/questions", tags=["protocol"], responses=responses(LeaseLost)
+)
+async def list_open_of_run(
+    execution_id: uuid.UUID,
+    actor: Worker,
+    state: State,
+    request: Request,
+    *,
+    order_id: uuid.UUID,
+    fence: int,
+    wait_seconds: Annotated[float, Query(ge=0, le=MAX_WAIT_SECONDS)] = 0.0,
+) -> list[QuestionOut]:
+    """What a run has asked and nobody has answered, by whatever way; as soon as less of it is open.
+
+    When nothing is open, that is told at once.
+    """
+    async with until_over(request, state.stopping) as over:
+        claim = Claim(execution_id, order_id, fence)
+        return await state.effect(AnswerRoom).wait_for_fewer(actor, claim, wait_seconds, over)
+
+
+@router.get(
     "/executions/{execution_id}/questions/{question_id}",
     tags=["protocol"],
     responses=responses(LeaseLost, QuestionNotFound),

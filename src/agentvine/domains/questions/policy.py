@@ -26,6 +26,8 @@ READING = frozenset(
     | {"glob_files", "grep_search", "view", "find"}
 )
 """Tools that change nothing and reach nobody, as the agents' programs call them."""
+OWN_TOOLS = "mcp__agentvine__"
+"""Our own tools: each says itself what the task's level allows."""
 EDITING = frozenset(
     {"edit", "write", "multiedit", "notebookedit", "write_file", "replace", "edit_file"}
     | {"apply_patch", "create", "str_replace"}
@@ -106,8 +108,10 @@ def _by_level(asked: Asked) -> Verdict:
         return Verdict(RuleEffect.ASK, name, f"Plans of {level} tasks are approved by a person.")
     tool, path = (asked.tool or "").casefold(), path_of(asked.tool_input)
     is_inside = path is None or lies_inside(path, asked.worktree)
-    if tool in READING and is_inside:
-        return Verdict(RuleEffect.ALLOW, "tools that only read")
+    is_own = tool.startswith(OWN_TOOLS)
+    if is_own or (tool in READING and is_inside):
+        rule = "AgentVine's own tools" if is_own else "tools that only read"
+        return Verdict(RuleEffect.ALLOW, rule)
     is_edit = tool in EDITING and path is not None and is_inside
     if is_edit and asked.level is PermissionLevel.SUPERVISED:
         return Verdict(RuleEffect.ALLOW, "files of the work tree")

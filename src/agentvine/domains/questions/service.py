@@ -177,6 +177,24 @@ async def find_of_claim(
     return await _of_claim(read, claim, question_id), await read.get_one(Task, task_id)
 
 
+async def list_open_of_claim(
+    read: ReadSession, actor: WorkerActor, claim: Claim
+) -> list[tuple[ChatMessage, Task]]:
+    """What the attempt of a claim has asked and nobody has answered, oldest first; takes no lock.
+
+    Raises:
+        LeaseLost: The claim is not the caller's any more.
+    """
+    task_id = await work_queries.task_of_claim(read, actor, claim.order_id, claim.fence)
+    await work_queries.check_is_held(read, claim.order_id, claim.fence, claim.execution_id)
+    task = await read.get_one(Task, task_id)
+    query = select(ChatMessage).where(
+        ChatMessage.execution_id == claim.execution_id,
+        ChatMessage.question_state == QuestionState.OPEN,
+    )
+    return [(row, task) for row in await read.scalars(query.order_by(ChatMessage.id))]
+
+
 async def expire(tx: Transaction, question_id: uuid.UUID, task_id: uuid.UUID) -> bool:
     """Do what a question says is to be done when nobody has answered; whether it was open."""
     task = await tasks.lock_task(tx, task_id)

@@ -57,6 +57,29 @@ class AnswerRoom:
                     return queries.question_out(*found)
                 await heard_of(hints, str(question_id), over, min(left, self.poll_seconds))
 
+    async def wait_for_fewer(
+        self, actor: WorkerActor, claim: Claim, seconds: float, over: asyncio.Event
+    ) -> list[QuestionOut]:
+        """What is open of a claim, once it is less than it was, or the time is over.
+
+        Raises:
+            LeaseLost: The claim is not the caller's any more.
+        """
+        clock = self.database.clock
+        deadline = clock.monotonic() + seconds
+        before: set[uuid.UUID] | None = None
+        async with self.database.hints.subscribe(CHANNEL) as hints:
+            while True:
+                async with self.database.read() as read:
+                    found = await service.list_open_of_claim(read, actor, claim)
+                ids: set[uuid.UUID] = {question.id for question, _ in found}
+                left = deadline - clock.monotonic()
+                is_less = before is not None and not before <= ids
+                if not ids or is_less or left <= 0 or over.is_set():
+                    return [queries.question_out(*each) for each in found]
+                before = ids
+                await heard_of(hints, None, over, min(left, self.poll_seconds))
+
     async def follow(
         self, actor: UserActor, seconds: float, over: asyncio.Event
     ) -> AsyncIterator[QuestionOut]:

@@ -16,6 +16,7 @@ from agentvine.kit.actor import Actor
 from agentvine.protocol.tasks import DependencyOut
 
 Relation = tuple[TaskDependency, Task]
+_MAX_NUMBERED = 20
 
 
 async def get_task(read: ReadSession, actor: Actor, task_id: uuid.UUID) -> Task:
@@ -34,6 +35,20 @@ async def get_task(read: ReadSession, actor: Actor, task_id: uuid.UUID) -> Task:
     if task is None:
         raise TaskNotFound(f"You can see no task with the id {task_id}.")
     return task
+
+
+async def list_numbered(
+    read: ReadSession, actor: Actor, number: int, project_id: uuid.UUID | None = None
+) -> Sequence[Task]:
+    """The tasks of a number that the actor may see: in one project there is one, in all several."""
+    query = select(Task).where(
+        Task.number == number,
+        Task.deleted_at.is_(None),
+        Task.project_id.in_(projects.visible_projects(actor)),
+    )
+    if project_id is not None:
+        query = query.where(Task.project_id == project_id)
+    return (await read.scalars(query.order_by(Task.id).limit(_MAX_NUMBERED))).all()
 
 
 async def get_task_for_change(read: ReadSession, actor: Actor, task_id: uuid.UUID) -> Task:

@@ -27,6 +27,7 @@ def task_out(task: Task) -> TaskOut:
         plan_id=task.plan_id,
         plan_step=task.plan_step,
         agent_id=task.assigned_to_agent_id,
+        conversation_id=task.conversation_id,
         run=read_context(task).run,
         metadata=task.metadata_ or {},
         row_version=task.row_version,

@@ -13,6 +13,7 @@ from sqlalchemy import exists, select
 from agentvine.db.session import ReadSession, Transaction
 from agentvine.domains.identity.enums import TokenKind
 from agentvine.domains.identity.models import ApiToken
+from agentvine.domains.identity.tokens import RUN_KEY
 from agentvine.domains.work.models import WorkOrder
 from agentvine.domains.workers import queries as workers
 from agentvine.domains.workers import service as worker_service
@@ -65,6 +66,7 @@ async def _asked_the_gateway(read: ReadSession, message: FailIn) -> bool:
     """Whether the run was given a key for the gateway."""
     key = exists().where(
         ApiToken.kind == TokenKind.GATEWAY,
+        ApiToken.prefix.startswith(RUN_KEY, autoescape=True),
         ApiToken.work_order_id == message.order_id,
         ApiToken.fence == message.fence,
     )

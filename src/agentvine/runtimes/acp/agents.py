@@ -23,6 +23,7 @@ from agentvine.runtimes.logins import (
     OwnLogin,
 )
 from agentvine.runtimes.model_choice import require_model
+from agentvine.runtimes.own_tools import tools_setting
 from agentvine.runtimes.pins import (
     CLAUDE_AGENT_ACP,
     CODEX_ACP,
@@ -31,7 +32,7 @@ from agentvine.runtimes.pins import (
     QWEN,
     Pin,
 )
-from agentvine.runtimes.stream_json.qwen import QWEN_SETTINGS
+from agentvine.runtimes.stream_json.qwen import QWEN_SETTINGS, QWEN_TOOLS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +167,7 @@ def _opencode_models(access: ModelAccess, model: str) -> dict[str, Any]:
 
 def _qwen(context: RunContext, model: str | None) -> Start:
     argv = ["qwen", "--acp", "--approval-mode", "default"]
-    environment = {"QWEN_CODE_SUPPRESS_YOLO_WARNING": "1"}
+    environment = {"QWEN_CODE_SUPPRESS_YOLO_WARNING": "1", **QWEN_TOOLS}
     if model:
         environment["OPENAI_MODEL"] = model
     if (access := context.models) is None:
@@ -176,7 +177,9 @@ def _qwen(context: RunContext, model: str | None) -> Start:
         "OPENAI_API_KEY": access.key,
         "OPENAI_BASE_URL": f"{access.base_url}/openai/v1",
     }
-    files = {".qwen/settings.json": json.dumps(QWEN_SETTINGS)}
+    # Over this protocol it takes no servers that are spoken to by HTTP.
+    settings = QWEN_SETTINGS | tools_setting(context.mcp)
+    files = {".qwen/settings.json": json.dumps(settings)}
     argv += ["--auth-type", "openai"]
     return Start(argv=tuple(argv), environment=environment, files=files)
 

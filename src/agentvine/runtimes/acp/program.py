@@ -25,6 +25,7 @@ from agentvine.runtimes.events import (
     Withdrawn,
 )
 from agentvine.runtimes.json_rpc import Json
+from agentvine.runtimes.own_tools import SERVER, headers_for
 from agentvine.runtimes.runner import Program
 
 _PROTOCOL_VERSION = 1
@@ -256,8 +257,8 @@ class AcpProgram:
         mcp = self._plan.mcp
         if mcp is None or not self._mcp_transports.get("http"):
             return []
-        headers = [{"name": "Authorization", "value": f"Bearer {mcp.key}"}]
-        return [{"type": "http", "name": "agentvine", "url": mcp.url, "headers": headers}]
+        headers = [{"name": name, "value": value} for name, value in headers_for(mcp).items()]
+        return [{"type": "http", "name": SERVER, "url": mcp.url, "headers": headers}]
 
     # --- Prompts
 

@@ -17,6 +17,7 @@ from agentvine.runtimes.events import (
     ToolResult,
 )
 from agentvine.runtimes.json_rpc import Json
+from agentvine.runtimes.own_tools import own_input, own_tool
 
 _PIECES = {"agent_message_chunk": AssistantText, "agent_thought_chunk": Thinking}
 _ENDS = {"completed", "failed"}
@@ -93,6 +94,8 @@ class Updates:
             known.input = cast("Json", given)
         if changes := _changes_in(told):
             known.changes = changes
+        if (own := own_tool(known.name, known.title, given=known.input)) is not None:
+            known.name, known.input = own, own_input(known.input)
         return known
 
     def tell_call(self, told: Json) -> list[AgentEvent]:

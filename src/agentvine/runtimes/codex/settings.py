@@ -5,10 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentvine.runtimes.base import ModelAccess
+from agentvine.protocol.tools import WAIT_HEADER
+from agentvine.runtimes.base import McpAccess, ModelAccess
 from agentvine.runtimes.logins import CODEX_LOGIN
+from agentvine.runtimes.own_tools import MAX_WAIT_SECONDS, SERVER
 
 _KEY = "AGENTVINE_MODEL_KEY"
+_TOOL_KEY = "AGENTVINE_TOOL_KEY"
 _OPENAI = "https://api.openai.com/v1"
 _GENERAL = (
     "check_for_update_on_startup = false",
@@ -33,12 +36,16 @@ class CodexSettings:
     environment: Mapping[str, str]
 
 
-def codex_settings(home: Path, access: ModelAccess | None, model: str | None) -> CodexSettings:
+def codex_settings(
+    home: Path, access: ModelAccess | None, model: str | None, tools: McpAccess | None = None
+) -> CodexSettings:
     """Settings that lead to the gateway; without access to it, to a key of the worker's user.
 
     Where there is neither, the login in the home is what it uses.
     """
     environment = {"CODEX_HOME": str(home)}
+    if tools is not None:
+        environment[_TOOL_KEY] = tools.key
     lines = [f"model = {json.dumps(model)}"] if model else []
     own = CODEX_LOGIN.variables()
     if access is not None:
@@ -46,7 +53,8 @@ def codex_settings(home: Path, access: ModelAccess | None, model: str | None) ->
     else:
         where, key = _OPENAI, next(iter(own.values()), None)
     if key is None:
-        return CodexSettings("\n".join([*lines, *_GENERAL, ""]), environment)
+        lines += [*_GENERAL, *_tool_lines(tools)]
+        return CodexSettings("\n".join([*lines, ""]), environment)
     environment[_KEY] = key
     lines += ['model_provider = "agentvine"', *_GENERAL]
     lines += [
@@ -59,7 +67,21 @@ def codex_settings(home: Path, access: ModelAccess | None, model: str | None) ->
     if access is not None:
         # A refusal for the budget would be asked for again and again.
         lines += ["request_max_retries = 0", "stream_max_retries = 0"]
-    return CodexSettings("\n".join([*lines, ""]), environment)
+    return CodexSettings("\n".join([*lines, *_tool_lines(tools), ""]), environment)
+
+
+def _tool_lines(tools: McpAccess | None) -> list[str]:
+    if tools is None:
+        return []
+    return [
+        f"[mcp_servers.{SERVER}]",
+        f"url = {json.dumps(tools.url)}",
+        f'bearer_token_env_var = "{_TOOL_KEY}"',
+        f'http_headers = {{ "{WAIT_HEADER}" = "{MAX_WAIT_SECONDS}" }}',
+        f"tool_timeout_sec = {MAX_WAIT_SECONDS + 60}",
+        # They ask for themselves, where there is something to ask.
+        'default_tools_approval_mode = "approve"',
+    ]
 
 
 def write_settings(home: Path, settings: CodexSettings) -> None:

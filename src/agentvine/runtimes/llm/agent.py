@@ -17,6 +17,7 @@ from agentvine.runtimes import events
 from agentvine.runtimes.agent_log import AgentLog
 from agentvine.runtimes.asking import AnswerDeferred, RunAnswer
 from agentvine.runtimes.base import RunContext, RunFailure, RunOutcome
+from agentvine.runtimes.llm.own_tools import OwnTools
 from agentvine.runtimes.llm.toolbox import Done, Toolbox, as_result
 
 MAX_TURNS = 200
@@ -47,7 +48,12 @@ class BuiltInAgent:
     """One run of it."""
 
     def __init__(
-        self, context: RunContext, door: ModelDoor, model: str, conversation: Conversation
+        self,
+        context: RunContext,
+        door: ModelDoor,
+        model: str,
+        conversation: Conversation,
+        own: OwnTools | None = None,
     ) -> None:
         """Work in this context, with this model, on what the conversation begins with."""
         self._context = context
@@ -56,7 +62,7 @@ class BuiltInAgent:
         self._conversation = conversation
         self._log = AgentLog(context.output)
         self._watch = Watch(WatchTimes(total=context.timeout_seconds))
-        self._toolbox = Toolbox(context, self._wait_for_person)
+        self._toolbox = Toolbox(context, self._wait_for_person, own)
         self._said: list[str] = []
         """By people, meanwhile."""
         self._usage: dict[str, events.ModelUsage] = {}

@@ -15,6 +15,7 @@ from agentvine.protocol.enums import FailureClass
 from agentvine.runtimes.base import ModelAccess, RunContext, RunFailure, RunOutcome, RuntimeInfo
 from agentvine.runtimes.llm.agent import BuiltInAgent
 from agentvine.runtimes.llm.files import ToolRefused, Tree
+from agentvine.runtimes.llm.own_tools import find_own_tools
 from agentvine.runtimes.resuming import brief_of, prompt_of
 
 _CONNECT_SECONDS = 10.0
@@ -57,7 +58,8 @@ class LlmRuntime:
         async with _http(access.base_url) as http:
             gateway = Gateway(access, http)
             door = ModelDoor(gateway, gateway)
-            return await BuiltInAgent(context, door, model, conversation).run()
+            own = await find_own_tools(context.mcp, http) if context.mcp is not None else None
+            return await BuiltInAgent(context, door, model, conversation, own).run()
 
 
 class Gateway(Unmetered):

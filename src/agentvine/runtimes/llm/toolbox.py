@@ -14,6 +14,7 @@ from agentvine.protocol.questions import QuestionKind, QuestionOption
 from agentvine.runtimes.asking import RunAnswer, RunQuestion
 from agentvine.runtimes.base import RunContext
 from agentvine.runtimes.llm.files import ToolRefused, Tree
+from agentvine.runtimes.llm.own_tools import OwnTools
 from agentvine.runtimes.runner import Program, describe_end, prepare_program
 from agentvine.runtimes.shell import SHELL
 
@@ -109,9 +110,10 @@ class Done:
 class Toolbox:
     """The tools, for one run."""
 
-    def __init__(self, context: RunContext, waits: Waits) -> None:
-        """Work in the context's tree."""
+    def __init__(self, context: RunContext, waits: Waits, own: OwnTools | None = None) -> None:
+        """Work in the context's tree, and with the server's tools."""
         self._context = context
+        self._own = own
         self._waits = waits
         self._tree = Tree(context.worktree.resolve())
         self._tools: Mapping[str, tuple[type[_Input], Callable[[Any, str], Awaitable[Done]]]] = {
@@ -128,10 +130,16 @@ class Toolbox:
     @property
     def offered(self) -> list[Tool]:
         """What the model is told."""
-        return [
+        here = [
             Tool(name=name, description=_description(shape), schema=_schema(shape))
             for name, (shape, _) in self._tools.items()
         ]
+        return [*here, *self._server_s]
+
+    @property
+    def _server_s(self) -> list[Tool]:
+        there = self._own.offered if self._own is not None else ()
+        return [tool for tool in there if tool.name not in self._tools]
 
     async def use(self, call: ToolCall) -> Done:
         """Do what the model wants; what it cannot do is told to it.
@@ -140,10 +148,14 @@ class Toolbox:
             AnswerDeferred: It asked, and the run is to end until there is an answer.
         """
         known = self._tools.get(call.name)
-        if known is None:
-            return Done(f"There is no tool {call.name}; there are: {', '.join(self._tools)}.", True)
-        if call.problem is not None:
+        if call.problem is not None and (known is not None or self._is_server_s(call)):
             return Done(call.problem, True)
+        if known is None and self._own is not None and self._is_server_s(call):
+            text, is_error = await self._own.use(call.name, call.input)
+            return Done(_cut(text), is_error)
+        if known is None:
+            there = ", ".join([*self._tools, *(tool.name for tool in self._server_s)])
+            return Done(f"There is no tool {call.name}; there are: {there}.", True)
         shape, do = known
         try:
             done = await do(shape.model_validate(dict(call.input)), call.id)
@@ -156,6 +168,9 @@ class Toolbox:
         except ToolRefused as error:
             return Done(error.detail, True)
         return replace(done, text=_cut(done.text))
+
+    def _is_server_s(self, call: ToolCall) -> bool:
+        return any(tool.name == call.name for tool in self._server_s)
 
     async def _read(self, given: ReadFile, _: str) -> Done:
         text = await asyncio.to_thread(self._tree.read, given.path)

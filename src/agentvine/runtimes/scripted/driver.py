@@ -24,6 +24,7 @@ from agentvine.runtimes.events import (
     ToolResult,
     UsageTotals,
 )
+from agentvine.runtimes.own_tools import MAX_WAIT_SECONDS, headers_for
 from agentvine.runtimes.resuming import run_or_begin_anew
 from agentvine.runtimes.runner import Program
 from agentvine.runtimes.scripted.script import Script, find_script
@@ -79,12 +80,16 @@ class ScriptedProgram:
 
     def begin(self) -> Step:
         """Hand the script over."""
-        home = self._context.home
+        home, mcp = self._context.home, self._context.mcp
+        tools = None
+        if mcp is not None:
+            tools = {"url": mcp.url, "headers": headers_for(mcp, MAX_WAIT_SECONDS)}
         start = {
             "type": "start",
             "script": self._script.plain(),
             "sessions": str(home / "sessions") if home else None,
             "resume": self._session_id,
+            "tools": tools,
         }
         return Step(send=[json.dumps(start)])
 

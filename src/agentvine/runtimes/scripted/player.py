@@ -32,6 +32,7 @@ class Player:
         self._messages: list[str] = []
         self._words: dict[str, str] = {}
         self._asked = 0
+        self._tools: dict[str, Any] | None = None
         threading.Thread(target=self._listen, daemon=True).start()
 
     def play(self) -> None:
@@ -49,6 +50,7 @@ class Player:
             (sessions / session).touch()
         say(type="session", session_id=session, model=script["model"])
         self._words["session"] = session
+        self._tools = start["tools"]
         again = script["resumed_steps"]
         try:
             self._play_all(again if resumed and again is not None else script["steps"])
@@ -131,6 +133,15 @@ class Player:
         told = self._ask("plan", value["text"])
         self._play_all(value["allowed" if told["decision"] == "allow" else "denied"])
 
+    def _do_tool(self, value: dict[str, Any], number: int) -> None:
+        name, given = value["name"], value["input"]
+        key = self._call(f"mcp__agentvine__{name}", number, given)
+        text, is_error = call_tool(self._tools, name, given)
+        say(type="tool_result", id=key, output=text, is_error=is_error)
+        if is_error:
+            self._fail("tool_failed", text)
+        self._words[value["save"]] = text
+
     def _do_wait(self, seconds: float, _: int) -> None:
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
@@ -203,6 +214,35 @@ class Player:
     def _fail(self, failure_class: str, message: str, after: float | None = None) -> NoReturn:
         say(type="error", failure_class=failure_class, message=message, retry_after_seconds=after)
         sys.exit(1)
+
+
+def call_tool(tools: dict[str, Any] | None, name: str, given: dict[str, Any]) -> tuple[str, bool]:
+    """What one of our own tools says, and whether that is an error: one request, no session."""
+    import urllib.request  # noqa: PLC0415 - most plays need no network
+
+    if tools is None:
+        return "this run was given no tools", True
+    params = {"name": name, "arguments": given}
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    kinds = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+    request = urllib.request.Request(  # noqa: S310 - the server's own address
+        tools["url"], json.dumps(message).encode(), {**kinds, **tools["headers"]}
+    )
+    try:
+        with urllib.request.urlopen(request) as response:  # noqa: S310 - the server's own address
+            told = _answer_in(response.read().decode())
+    except OSError as error:
+        return f"the tool could not be called: {error}", True
+    if "error" in told:
+        return str(told["error"].get("message")), True
+    result = told["result"]
+    return "\n".join(part["text"] for part in result["content"]), bool(result.get("isError"))
+
+
+def _answer_in(body: str) -> Any:
+    """The message of an answer, which comes as JSON or as the data of an event."""
+    lines = [line.removeprefix("data:") for line in body.splitlines() if line.startswith("data:")]
+    return json.loads(lines[-1] if lines else body)
 
 
 def say(**record: object) -> None:

@@ -62,6 +62,14 @@ class Plan(_Part):
     denied: "list[ScriptStep]" = Field(default_factory=list["ScriptStep"])
 
 
+class OwnTool(_Part):
+    """A call of one of AgentVine's own tools."""
+
+    name: str
+    input: dict[str, Any] = Field(default_factory=dict[str, Any])
+    save: str = "result"
+
+
 class Usage(_Part):
     """What the run has used of a model so far: totals."""
 
@@ -105,6 +113,7 @@ class ScriptStep(_Part):
     ask: Question | None = None
     permit: Permission | None = None
     plan: Plan | None = None
+    tool: OwnTool | None = None
     wait: Seconds | None = None
     wait_for_message: bool | None = None
     """Until a person says something; it is saved as ``message``."""

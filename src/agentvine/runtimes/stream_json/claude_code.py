@@ -11,11 +11,14 @@ from agentvine.runtimes.base import LoginState, RunContext, RunOutcome, RuntimeI
 from agentvine.runtimes.detection import detect_program, places_of, require_program
 from agentvine.runtimes.logins import CLAUDE_LOGIN, link_login, no_way_to_a_model
 from agentvine.runtimes.model_choice import chosen_model
+from agentvine.runtimes.own_tools import MAX_WAIT_SECONDS, SERVER, headers_for
 from agentvine.runtimes.pins import CLAUDE_CODE
 from agentvine.runtimes.resuming import brief_of
 from agentvine.runtimes.runner import Program
 from agentvine.runtimes.stream_json.running import run_stream
 
+_TOOLS = "agentvine-mcp.json"
+"""Our tools, with the run's key: in a file, since arguments can be seen by all."""
 _RULES = (
     "If the repository has a file AGENTS.md or CLAUDE.md, read it before you begin, and follow it."
 )
@@ -25,7 +28,7 @@ _MODES = {
     # Not the mode that asks nothing at all: root may not use it, and questions would be lost.
     PermissionLevel.AUTONOMOUS: (
         "acceptEdits",
-        ("Bash", "Edit", "Write", "NotebookEdit", "WebFetch", "WebSearch", "mcp__agentvine"),
+        ("Bash", "Edit", "Write", "NotebookEdit", "WebFetch", "WebSearch"),
     ),
 }
 
@@ -66,15 +69,16 @@ def _plan(context: RunContext, program: Path, config: Path, session_id: str | No
     argv += ["--verbose", "--replay-user-messages", "--permission-prompt-tool", "stdio"]
     # Settings of the repository could allow what people did not, and run what nobody asked for.
     argv += ["--permission-mode", mode, "--setting-sources="]
-    if allowed:
-        argv += ["--allowedTools", ",".join(allowed)]
+    if allowed or context.mcp is not None:
+        # Our own tools ask for themselves, where there is something to ask.
+        argv += ["--allowedTools", ",".join((*allowed, f"mcp__{SERVER}"))]
     if model:
         argv += ["--model", model]
     if session_id is not None:
         argv += [f"--resume={session_id}"]
     argv += ["--append-system-prompt", "\n\n".join(filter(None, (brief.system_prompt, _RULES)))]
     if context.mcp is not None:
-        argv += ["--mcp-config", str(config / "agentvine-mcp.json"), "--strict-mcp-config"]
+        argv += ["--mcp-config", str(config / _TOOLS), "--strict-mcp-config"]
     return Program(
         argv=argv,
         timeout_seconds=context.timeout_seconds,
@@ -92,6 +96,7 @@ def _environment(context: RunContext, config: Path, model: str | None) -> dict[s
         "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",
         "CLAUDE_CODE_MAX_RETRIES": "2",
         "ENABLE_TOOL_SEARCH": "false",
+        "MCP_TOOL_TIMEOUT": str((MAX_WAIT_SECONDS + 60) * 1000),
     }
     if context.models is not None:
         own["ANTHROPIC_BASE_URL"] = f"{context.models.base_url}/anthropic"
@@ -108,8 +113,8 @@ def _prepare(config: Path, context: RunContext) -> None:
     if context.home is not None:
         link_login(CLAUDE_LOGIN, config, is_wanted=context.models is None)
     if context.mcp is not None:
-        headers = {"Authorization": f"Bearer {context.mcp.key}"}
+        headers = headers_for(context.mcp, MAX_WAIT_SECONDS)
         server = {"type": "http", "url": context.mcp.url, "headers": headers}
-        path = config / "agentvine-mcp.json"
+        path = config / _TOOLS
         path.touch(mode=0o600)
-        path.write_text(json.dumps({"mcpServers": {"agentvine": server}}))
+        path.write_text(json.dumps({"mcpServers": {SERVER: server}}))

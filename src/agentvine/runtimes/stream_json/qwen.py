@@ -7,10 +7,11 @@ from pathlib import Path
 
 from agentvine.protocol.enums import PermissionLevel
 from agentvine.runtimes.agent import AGENT_WATCH
-from agentvine.runtimes.base import LoginState, RunContext, RunOutcome, RuntimeInfo
+from agentvine.runtimes.base import LoginState, McpAccess, RunContext, RunOutcome, RuntimeInfo
 from agentvine.runtimes.detection import detect_program, places_of, require_program
 from agentvine.runtimes.logins import QWEN_LOGIN, no_way_to_a_model
 from agentvine.runtimes.model_choice import chosen_model
+from agentvine.runtimes.own_tools import MAX_WAIT_SECONDS, tools_setting
 from agentvine.runtimes.pins import QWEN
 from agentvine.runtimes.resuming import brief_of
 from agentvine.runtimes.runner import Program
@@ -27,6 +28,12 @@ QWEN_SETTINGS = {
     "telemetry": {"enabled": False},
 }
 """Its settings file, whichever protocol it is driven by."""
+QWEN_TOOLS = {
+    # Else it begins before it knows the tools.
+    "QWEN_CODE_LEGACY_MCP_BLOCKING": "1",
+    "QWEN_CODE_MCP_TOOL_IDLE_TIMEOUT_MS": str((MAX_WAIT_SECONDS + 60) * 1000),
+}
+"""What it needs to hear to use our tools."""
 
 
 class QwenRuntime:
@@ -51,7 +58,7 @@ class QwenRuntime:
             return no_way_to_a_model(context, QWEN_LOGIN)
         home = context.home or Path(context.environment().get("HOME", "/"))
         if context.home is not None:
-            await asyncio.to_thread(_write_settings, home)
+            await asyncio.to_thread(_write_settings, home, context.mcp)
         plan, projects = partial(_plan, context, program, home), home / ".qwen" / "projects"
         return await run_stream(context, plan, projects, is_qwen=True)
 
@@ -65,7 +72,7 @@ def _plan(context: RunContext, program: Path, home: Path, session_id: str | None
         argv += ["--resume", session_id]
     if brief.system_prompt:
         argv += ["--append-system-prompt", brief.system_prompt]
-    environment = {"HOME": str(home), "QWEN_CODE_SUPPRESS_YOLO_WARNING": "1"}
+    environment = {"HOME": str(home), "QWEN_CODE_SUPPRESS_YOLO_WARNING": "1", **QWEN_TOOLS}
     if context.models is not None:
         environment["OPENAI_BASE_URL"] = f"{context.models.base_url}/openai/v1"
         environment["OPENAI_API_KEY"] = context.models.key
@@ -83,7 +90,9 @@ def _plan(context: RunContext, program: Path, home: Path, session_id: str | None
     )
 
 
-def _write_settings(home: Path) -> None:
+def _write_settings(home: Path, mcp: McpAccess | None) -> None:
     folder = home / ".qwen"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    (folder / "settings.json").write_text(json.dumps(QWEN_SETTINGS))
+    path = folder / "settings.json"
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(QWEN_SETTINGS | tools_setting(mcp)))

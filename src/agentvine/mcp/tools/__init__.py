@@ -1,0 +1,30 @@
+"""All tools, in the order in which models are shown them. One more is a file and its line here."""
+
+from agentvine.mcp.table import Toolbox
+from agentvine.mcp.tools import (
+    asking,
+    change_desk,
+    costs,
+    inbox,
+    own_task,
+    progress,
+    sub_tasks,
+    task_desk,
+    used_models,
+)
+
+TOOLBOX = Toolbox(
+    for_runs=(
+        *asking.TOOLS,
+        *progress.TOOLS,
+        *own_task.TOOLS,
+        *sub_tasks.TOOLS,
+        *used_models.TOOLS,
+    ),
+    for_people=(
+        *task_desk.TOOLS,
+        *inbox.TOOLS,
+        *change_desk.TOOLS,
+        *costs.TOOLS,
+    ),
+)
