@@ -24,6 +24,8 @@ from benchmarks.queue.services import Services
 from tests.support.builders.work import SETTINGS, Crew, make_crew
 from tests.support.fleet import Fleet
 
+_FILLING_SECONDS = 1800.0
+
 
 @dataclass
 class Site:
@@ -52,7 +54,9 @@ async def running_site(
     await migration_runner(found).setup()
     with tempfile.TemporaryDirectory(dir=services.folder) as folder:
         fleet = Fleet(Path(folder), found, lease_seconds=lease_seconds)
-        database = await Database.open(found, SystemClock(), build_reactions(SETTINGS))
+        # Filling in a million orders is one statement; the server keeps its own limit.
+        patient = found.model_copy(update={"statement_timeout_seconds": _FILLING_SECONDS})
+        database = await Database.open(patient, SystemClock(), build_reactions(SETTINGS))
         try:
             await fleet.prepare()
             await fleet.start_server()
