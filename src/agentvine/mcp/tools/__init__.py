@@ -6,6 +6,7 @@ from agentvine.mcp.tools import (
     change_desk,
     costs,
     inbox,
+    knowing,
     own_task,
     progress,
     sub_tasks,
@@ -20,6 +21,7 @@ TOOLBOX = Toolbox(
         *own_task.TOOLS,
         *sub_tasks.TOOLS,
         *used_models.TOOLS,
+        *knowing.TOOLS,
     ),
     for_people=(
         *task_desk.TOOLS,
