@@ -65,6 +65,8 @@ async def drive(
         def make(name: str, script: str) -> Drive:
             monkeypatch.setenv("PATH", os.pathsep.join(map(str, installed(name))), os.pathsep)
             monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+            # Their login shells would read the user's files, and be killed at it.
+            monkeypatch.setenv("HOME", str(tmp_path))
             upstream.play(parse_script(script))
             (tmp_path / "home").mkdir(exist_ok=True)
             runtime = builtin_runtimes().get(name)

@@ -100,6 +100,8 @@ async def drive(
             monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
             # A proxy of the user's must not come between an agent and the gateway.
             monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+            # Their login shells would read the user's files, and be killed at it.
+            monkeypatch.setenv("HOME", str(tmp_path))
             upstream.play(parse_script(script))
             home = tmp_path / "home"
             home.mkdir(exist_ok=True)

@@ -148,6 +148,8 @@ async def stage(
     monkeypatch.setenv("PATH", folders, prepend=os.pathsep)
     # A proxy of the user's must not come between an agent and the gateway.
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    # Their login shells would read the user's files, and be killed at it.
+    monkeypatch.setenv("HOME", str(tmp_path))
     async with serving(parse_script(JOB)) as (upstream, url, _):
         yield Stage(request.param, tmp_path, url, upstream)
 
