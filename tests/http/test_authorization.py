@@ -190,6 +190,16 @@ CASES = {
         "plans:write", ROW, {"artifact_type": "feature_plan", "content": {"goal": "Grow more."}}
     ),
     "GET /plans/{plan_id}/diff/{other_id}": Case("plans:read", ROW),
+    "GET /plans/{plan_id}/chat": Case("plans:read", ROW),
+    "POST /plans/{plan_id}/chat": Case("plans:write", ROW),
+    "GET /plans/{plan_id}/chat/{chat_id}": Case("plans:read", ROW),
+    "GET /plans/{plan_id}/chat/{chat_id}/stream": Case("plans:read", ROW),
+    "POST /plans/{plan_id}/chat/{chat_id}/messages": Case(
+        "plans:write", ROW, {"text": "What is missing?"}
+    ),
+    "POST /plans/{plan_id}/chat/{chat_id}/again": Case("plans:write", ROW),
+    "POST /plans/{plan_id}/chat/{chat_id}/proposals/{proposal_id}/accept": Case("plans:write", ROW),
+    "POST /plans/{plan_id}/chat/{chat_id}/complete": Case("plans:write", ROW),
     "GET /plans/{plan_id}/preview": Case("plans:read", ROW),
     "POST /plans/{plan_id}/accept": Case("tasks:write", ROW, {"start": False}),
     "POST /plans/{plan_id}/reconcile": Case("tasks:write", ROW, {"start": False}),

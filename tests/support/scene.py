@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentvine.domains.gateway.bodies import BodyKeeper, Tape
+from agentvine.domains.planning.chat_log import ChatEntry, Proposal, write_entries
+from agentvine.domains.plans.models import ChatSession
 from agentvine.domains.projects import service as projects
 from agentvine.domains.tasks import dependencies
 from agentvine.domains.usage.models import TokenUsage
@@ -149,7 +151,21 @@ async def _with_plan(api: Api, people: People, names: Names, queue: str) -> Name
         "repository_id": names["repository_id"],
         "artifacts": [goal, steps],
     }
-    return {"plan_id": (await people.owner.post("/plans", body))["id"]}
+    plan = await people.owner.post("/plans", body)
+    return {"plan_id": plan["id"], **await _with_chat(api, people, plan["id"])}
+
+
+async def _with_chat(api: Api, people: People, plan_id: str) -> Names:
+    """A chat with an answer that proposes something; no model is asked for it."""
+    made = await people.owner.post(f"/plans/{plan_id}/chat")
+    proposal = Proposal(id=new_id(), artifact_type="feature_plan", content={"goal": "Grow."})
+    async with api.database.transaction() as tx:
+        session = await tx.get_one(ChatSession, uuid.UUID(made["id"]))
+        answer = ChatEntry(
+            id=new_id(), role="assistant", text="Grow.", proposals=[proposal], created_at=tx.now
+        )
+        write_entries(session, [answer])
+    return {"chat_id": made["id"], "proposal_id": str(proposal.id)}
 
 
 async def _with_document(api: Api, people: People, names: Names, queue: str) -> Names:
@@ -209,7 +225,7 @@ _MORE: dict[frozenset[str], Callable[[Api, People, Names, str], Awaitable[Names]
     frozenset({"rule_id"}): _with_rule,
     frozenset({"budget_id"}): _with_budget,
     frozenset({"agent_id"}): _with_agent,
-    frozenset({"plan_id"}): _with_plan,
+    frozenset({"plan_id", "chat_id", "proposal_id"}): _with_plan,
     frozenset({"document_id", "document_rule_id"}): _with_document,
     frozenset({"provider_id", "credential_id"}): _with_provider,
     frozenset({"price_id"}): _with_price,

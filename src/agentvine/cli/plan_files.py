@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from agentvine.kit.errors import Invalid
 from agentvine.protocol.enums import ArtifactType
-from agentvine.protocol.plans import ArtifactIn
+from agentvine.protocol.plans import ARTIFACT, ArtifactIn
 
 _HEAD = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
 _SECTION = re.compile(r"# (.+)")
@@ -36,7 +36,6 @@ _FACTS = {
     "done when": "definition_of_done",
     "run": "run",
 }
-_artifact: TypeAdapter[ArtifactIn] = TypeAdapter(ArtifactIn)
 
 Json = dict[str, Any]
 
@@ -94,7 +93,7 @@ def parse_plan(document: Json) -> PlanFile:
 
 def _part(kind: ArtifactType, content: object) -> ArtifactIn:
     try:
-        return _artifact.validate_python({"artifact_type": kind, "content": content})
+        return ARTIFACT.validate_python({"artifact_type": kind, "content": content})
     except ValidationError as error:
         told = [_told(kind, cast("Json", each)) for each in error.errors(include_url=False)[:5]]
         raise PlanFileInvalid("; ".join(told)) from error

@@ -14,6 +14,7 @@ from agentvine.client.identity import AuthApi, TokensApi, UsersApi
 from agentvine.client.limits import LimitsApi
 from agentvine.client.memories import MemoriesApi
 from agentvine.client.modifications import ModificationsApi
+from agentvine.client.plan_chats import PlanChatsApi
 from agentvine.client.plans import PlansApi
 from agentvine.client.projects import ProjectsApi, RepositoriesApi
 from agentvine.client.providers import ModelsApi, ProvidersApi
@@ -76,6 +77,7 @@ class Client:
         self.agents = AgentsApi(self._transport)
         self.memories = MemoriesApi(self._transport)
         self.plans = PlansApi(self._transport)
+        self.plan_chats = PlanChatsApi(self._transport)
         self.documents = DocumentsApi(self._transport)
         self.prices = PricesApi(self._transport)
         self.providers = ProvidersApi(self._transport)

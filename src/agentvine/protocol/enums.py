@@ -93,6 +93,13 @@ class ArtifactType(StrEnum):
     CODE_CHANGES = "code_changes"
 
 
+class ChatSessionStatus(StrEnum):
+    """Whether the dialogue about a plan goes on."""
+
+    ACTIVE = "active"
+    COMPLETED = "completed"
+
+
 class CapabilityLevel(StrEnum):
     """How well a worker can do something, weakest first."""
 

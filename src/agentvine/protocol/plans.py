@@ -6,7 +6,7 @@ from datetime import datetime
 from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, model_validator
 
 from agentvine.protocol.base import Edit, Input, Output
 from agentvine.protocol.enums import ArtifactType, PermissionLevel, PlanStatus, TaskType
@@ -154,6 +154,8 @@ ArtifactIn = Annotated[
     FeaturePlanIn | ImplementationStepsIn | CodeChangesIn, Field(discriminator="artifact_type")
 ]
 """A part of a plan; of each type, the newest counts."""
+ARTIFACT: TypeAdapter[ArtifactIn] = TypeAdapter(ArtifactIn)
+"""Reads one."""
 
 
 class PlanCreateIn(Input):

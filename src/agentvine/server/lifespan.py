@@ -30,6 +30,7 @@ from agentvine.domains.identity.service import NewUser
 from agentvine.domains.identity.tokens import TokenAuthenticator
 from agentvine.domains.modifications.jobs import ApplyChore
 from agentvine.domains.modifications.service import CHANNEL as MODIFICATIONS
+from agentvine.domains.planning.answering import ChatDesk
 from agentvine.domains.questions.advice import AdviceDesk, Adviser
 from agentvine.domains.questions.jobs import QuestionChores
 from agentvine.domains.questions.waiting import AnswerRoom
@@ -116,7 +117,7 @@ async def _serving(
     uses = LastUses(database)
     applying, importing = ApplyChore(effects.applier), ImportChore(effects.importer)
     gateway, doors = open_gateway(settings, database, vault), open_doors(settings, database, vault)
-    mcp = McpDoor(TOOLBOX)
+    chats, mcp = ChatDesk(database, effects.desk, doors), McpDoor(TOOLBOX)
     supervisor = Supervisor(
         database,
         database.clock,
@@ -150,6 +151,7 @@ async def _serving(
             Gateway: gateway,
             ModelDoors: doors,
             McpDoor: mcp,
+            ChatDesk: chats,
         },
     )
     supervisor.start()
@@ -159,7 +161,7 @@ async def _serving(
         http.stopping.set()
         await supervisor.stop()
         await _write_at_last(uses)
-        for part in (applying, importing, effects.applier, gateway, doors, mcp):
+        for part in (applying, importing, effects.applier, gateway, chats, doors, mcp):
             await part.close()
 
 

@@ -13,6 +13,7 @@ from agentvine.protocol.enums import ArtifactType, PlanStatus, TaskPriority
 F = TypeVar("F", bound=Callable[..., Any])
 
 _ACTIONS = "agentvine.cli.actions.plans"
+_CHAT = "agentvine.cli.actions.plan_chat"
 _PLANNING = "agentvine.cli.actions.planning"
 
 _plan = click.argument("name", metavar="PLAN")
@@ -219,3 +220,20 @@ def delete() -> None:
 @runs(f"{_ACTIONS}:search_plans")
 def search() -> None:
     """Find parts of plans whose content holds JSON, like '{"steps": [{"files": ["a.py"]}]}'."""
+
+
+@plan.command()
+@_plan
+@click.argument("text", required=False)
+@_repo
+@click.option("--model", metavar="MODEL", help="Which model to ask; the last one otherwise.")
+@click.option(
+    "--read", "files", metavar="PATH", multiple=True, help="A file of the repository it reads."
+)
+@click.option("--accept", is_flag=True, help="Save what it proposed last in the draft.")
+@click.option("--again", is_flag=True, help="Ask once more what was interrupted or failed.")
+@click.option("--new", is_flag=True, help="Begin another chat.")
+@click.option("--end", is_flag=True, help="Complete the chat; it stays readable.")
+@runs(f"{_CHAT}:chat")
+def chat() -> None:
+    """Talk with a model about a plan: TEXT, or lines of standard input."""

@@ -3,7 +3,7 @@
 Never open a transaction around a call: it takes as long as the model thinks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
@@ -30,6 +30,9 @@ _CONNECT_SECONDS = 10.0
 _MILLION = 1_000_000
 _IPV6 = 6
 
+Settled = Callable[[Used, Decimal], None]
+"""Told what a call used, and what that costs in dollars."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -45,9 +48,9 @@ class ModelDoors:
         default_factory=dict[bool, httpx2.AsyncClient], init=False
     )
 
-    def door_for(self, payer: Payer) -> ModelDoor:
-        """A door whose calls go on this account."""
-        return ModelDoor(_Providers(self, payer), _Books(self, payer))
+    def door_for(self, payer: Payer, *, on_settled: Settled | None = None) -> ModelDoor:
+        """A door whose calls go on this account; ``on_settled`` is told what each came to."""
+        return ModelDoor(_Providers(self, payer), _Books(self, payer, on_settled))
 
     def client(self, *, may_be_private: bool) -> httpx2.AsyncClient:
         """Connections to providers, kept between calls."""
@@ -138,6 +141,7 @@ class _Books:
 
     doors: ModelDoors
     payer: Payer
+    on_settled: Settled | None = None
     _open: dict[str, tuple[Call, datetime, Decimal]] = field(
         default_factory=dict[str, tuple[Call, datetime, Decimal]]
     )
@@ -184,6 +188,8 @@ class _Books:
         await self.doors.ledger.settle(
             booked, Outcome(tokens, cost, duration_ms, is_estimated, notes)
         )
+        if self.on_settled is not None:
+            self.on_settled(used, cost)
 
     async def release(self, call: PlannedCall) -> None:
         self._open.pop(call.request_id)
