@@ -466,7 +466,7 @@ def test_budgets_and_what_was_used(cli: Cli):
     assert cli("budget", "create", "odd").exit_code == 2, "nothing is limited"
     said(cli("budget", "create", "plan", "--tokens", "5000", "--runs", "9"), "5000 tokens, 9 runs")
     said(cli("budget", "edit", "plan", "--runs", "10"), "is changed")
-    said(cli("budget", "show", "plan"), "5000 tokens, 10 runs", "0 tokens, 0 runs")
+    said(cli("budget", "show", "plan"), "5000 tokens, 10 runs", "used")
     said(cli("budget", "delete", "plan", "--yes"), "limits nothing")
     said(cli("budget", "list"), "month", "everything")
     said(cli("budget", "show", "month"), "only tells", "80%")
@@ -478,7 +478,7 @@ def test_budgets_and_what_was_used(cli: Cli):
     said(cli("budget", "delete", "month", "--yes"), "limits nothing")
     assert cli("budget", "show", "month").exit_code == 4
 
-    assert json_of(cli, "usage", "--by", "model")["rows"] == []
+    assert json_of(cli, "usage", "--by", "model", "--model", "no-such")["rows"] == []
     done = cli.ok("usage", "--by", "model", "--csv", "--since", "2026-01-01")
     assert done.out.splitlines()[0].startswith("model,label,calls,tokens_in")
 

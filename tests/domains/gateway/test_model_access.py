@@ -65,6 +65,7 @@ async def test_a_run_gets_a_key_for_its_models_and_its_calls_are_counted(shared_
         listed = await run.http.get("http://test/gateway/anthropic/v1/models")
         elsewhere = await run.refused("GET", "/tasks", 403)
 
+    tokens = await admin.get("/tokens", params={"limit": 200})
     calls = await owner.get("/usage/calls", params={"execution_id": order["execution_id"]})
 
     assert (nobody["is_available"], nobody["key"]) == (False, "")
@@ -78,6 +79,7 @@ async def test_a_run_gets_a_key_for_its_models_and_its_calls_are_counted(shared_
     assert upstream.heard[0].headers["x-api-key"] == "sk-canary-0123456789"
     assert {each["id"] for each in listed.json()["data"]} == {"fast", "claude-haiku-4-5"}
     assert elsewhere["code"] == "key_misplaced"
+    assert "gateway" not in {each["kind"] for each in tokens["items"]}
     assert [call["tokens_out"] for call in calls["items"]] == [3]
 
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 async def stage(api: Api) -> tuple[People, Scene]:
     people = await make_people(api)
-    return people, await make_scene(api, people)
+    return people, await make_scene(api, people, {"execution_id"})
 
 
 def budget_of(scene: Scene, **fields: Any) -> dict[str, Any]:

@@ -134,7 +134,7 @@ async def test_what_a_person_must_put_right_blocks_the_task_until_somebody_says_
     crew, order, task = await failed(shared_database, failure_class)
     assert order.status is OrderStatus.FAILED
     assert task.status is TaskStatus.BLOCKED
-    assert "Told." in task.status_reason
+    assert task.status_reason.startswith("Told; put it right")
     assert f"agentvine task start T-{task.number}" in task.status_reason
     async with shared_database.transaction() as tx:
         again = await tx.get_one(type(task), task.id)

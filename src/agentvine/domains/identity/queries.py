@@ -70,8 +70,11 @@ async def lock_active_admins(tx: Transaction) -> int:
 
 
 async def list_tokens(read: ReadSession, actor: UserActor, page: PageRequest) -> Page[ApiToken]:
-    """The caller's tokens; an admin sees everybody's."""
-    query = select(ApiToken)
+    """The caller's tokens; an admin sees everybody's.
+
+    Keys of runs are nobody's: they come and go with their claims.
+    """
+    query = select(ApiToken).where(ApiToken.work_order_id.is_(None))
     if not _sees_all_tokens(actor):
         query = query.where(ApiToken.user_id == actor.user_id)
     return await fetch_page(read, query, ApiToken.id, page)
@@ -84,9 +87,13 @@ async def get_token(read: ReadSession, actor: UserActor, token_id: uuid.UUID) ->
         TokenNotFound: There is none, or it is somebody else's.
     """
     token = await read.get(ApiToken, token_id)
-    if token is None or not (token.user_id == actor.user_id or _sees_all_tokens(actor)):
+    if token is None or token.work_order_id is not None or not _may_see(actor, token):
         raise TokenNotFound(f"None of your tokens has the id {token_id}.")
     return token
+
+
+def _may_see(actor: UserActor, token: ApiToken) -> bool:
+    return token.user_id == actor.user_id or _sees_all_tokens(actor)
 
 
 def _sees_all_tokens(actor: UserActor) -> bool:
