@@ -11,7 +11,8 @@ Json = dict[str, Any]
 
 _TEMPLATE_TOKENS = 2048
 """What providers put around a request of their own, which its bytes do not show."""
-_TOKENS_PER_TOOL = 1024
+_TOKENS_PER_TOOL = 256
+"""Put around each; what it is called and takes is in the request's bytes already."""
 _TOKENS_PER_IMAGE = 50_000
 """More than any provider counts for one."""
 _WHOLE_WINDOW = 1_050_000
