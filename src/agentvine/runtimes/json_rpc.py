@@ -1,8 +1,11 @@
 """The frame of protocols over JSON-RPC: requests with numbers, answers to them, notifications."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, cast
+
+from agentvine.runtimes.agent import NOTHING, Step
 
 METHOD_NOT_FOUND = -32601
 AUTH_REQUIRED = -32000
@@ -20,9 +23,41 @@ class RemoteError:
     """All that it says about it."""
 
 
-def request(number: int, method: str, params: Json) -> str:
-    """A request as a line."""
-    return _line({"id": number, "method": method, "params": params})
+@dataclass(slots=True)
+class Dialogue:
+    """Both sides' requests: what follows an answer, and who is told of the agent's messages."""
+
+    on_request: Callable[[int | str, str, Json], Step]
+    """Takes the number of a request of the agent's, its method and its parameters."""
+    on_notification: Callable[[str, Json], Step]
+    _count: int = 0
+    _waiting: dict[int, Callable[[Json], Step]] = field(
+        default_factory=dict[int, Callable[[Json], Step]]
+    )
+
+    def ask(self, method: str, params: Json, react: Callable[[Json], Step]) -> Step:
+        """Send the agent a request; ``react`` is told its answer, be it an error."""
+        self._count += 1
+        self._waiting[self._count] = react
+        return Step(send=[_line({"id": self._count, "method": method, "params": params})])
+
+    def take(self, line: str) -> Step:
+        """What follows one line of the agent's.
+
+        Raises:
+            ValueError: It begins like a message, and is none.
+        """
+        message = _parse(line)
+        if message is None:
+            return NOTHING
+        method, number = message.get("method"), message.get("id")
+        if method is None:
+            react = self._waiting.pop(number, None) if isinstance(number, int) else None
+            return react(message) if react is not None else NOTHING
+        params = cast("Json", message.get("params") or {})
+        if number is None:
+            return self.on_notification(str(method), params)
+        return self.on_request(number, str(method), params)
 
 
 def notification(method: str, params: Json) -> str:
@@ -40,7 +75,7 @@ def refusal(number: int | str, code: int, message: str) -> str:
     return _line({"id": number, "error": {"code": code, "message": message}})
 
 
-def parse(line: str) -> Json | None:
+def _parse(line: str) -> Json | None:
     """One message; None for a line that is none, such as a banner.
 
     Raises:

@@ -82,9 +82,7 @@ class AcpProgram:
         self._plan_to_start = program
         self._plan = plan
         self._updates = Updates()
-        self._number = 0
-        self._waiting: dict[int, Callable[[Json], Step]] = {}
-        """What to do with the answers to our requests."""
+        self._dialogue = wire.Dialogue(self._on_request, self._on_notification)
         self._pending: dict[int | str, Pending] = {}
         """The agent's requests that people are to answer."""
         self._asked: dict[str, Pending] = {}
@@ -117,21 +115,11 @@ class AcpProgram:
             },
             "clientInfo": {"name": "agentvine", "title": "AgentVine", "version": __version__},
         }
-        return self._request("initialize", about, self._on_initialized)
+        return self._dialogue.ask("initialize", about, self._on_initialized)
 
     def on_line(self, line: str) -> Step:
         """One message."""
-        message = wire.parse(line)
-        if message is None:
-            return NOTHING
-        method, number = message.get("method"), message.get("id")
-        if method is None:
-            react = self._waiting.pop(number, None) if isinstance(number, int) else None
-            return react(message) if react is not None else NOTHING
-        params = cast("Json", message.get("params") or {})
-        if number is None:
-            return self._on_notification(str(method), params)
-        return self._on_request(number, str(method), params)
+        return self._dialogue.take(line)
 
     def answer(self, question: RunQuestion, answer: RunAnswer) -> Step:
         """Answer the agent's request, when it needs no more answers."""
@@ -192,13 +180,13 @@ class AcpProgram:
         self._mcp_transports = cast("Json", able.get("mcpCapabilities") or {})
         where = {"cwd": self._plan.cwd, "mcpServers": self._mcp_servers()}
         if self._plan.resume is None:
-            return self._request("session/new", where, self._on_session)
+            return self._dialogue.ask("session/new", where, self._on_session)
         can = cast("Json", able.get("sessionCapabilities") or {})
         known = {"sessionId": self._plan.resume, **where}
         if can.get("resume") is not None:
-            return self._request("session/resume", known, self._on_resumed)
+            return self._dialogue.ask("session/resume", known, self._on_resumed)
         if able.get("loadSession"):
-            return self._request("session/load", known, self._on_resumed)
+            return self._dialogue.ask("session/load", known, self._on_resumed)
         told = "The agent cannot go on with an earlier session."
         return self._fail(FailureClass.RESUME_REFUSED, told)
 
@@ -231,7 +219,7 @@ class AcpProgram:
         if mode is None or mode not in offered or modes.get("currentModeId") == mode:
             return []
         params = {"sessionId": self._session_id, "modeId": mode}
-        return list(self._request("session/set_mode", params, self._on_set("its mode")).send)
+        return list(self._dialogue.ask("session/set_mode", params, self._on_set("its mode")).send)
 
     def _set_options(self, result: Json) -> list[str]:
         lines: list[str] = []
@@ -241,7 +229,7 @@ class AcpProgram:
                 continue
             params = {"sessionId": self._session_id, "configId": each["id"], "value": wanted}
             react = self._on_set(f"{each['id']} to {wanted}")
-            lines += self._request("session/set_config_option", params, react).send
+            lines += self._dialogue.ask("session/set_config_option", params, react).send
         return lines
 
     def _on_set(self, what: str) -> Callable[[Json], Step]:
@@ -266,7 +254,7 @@ class AcpProgram:
         self._is_prompting = True
         prompt = [{"type": "text", "text": text}]
         params = {"sessionId": self._session_id, "prompt": prompt}
-        return self._request("session/prompt", params, self._on_prompted)
+        return self._dialogue.ask("session/prompt", params, self._on_prompted)
 
     def _on_prompted(self, message: Json) -> Step:
         self._is_prompting = False
@@ -378,11 +366,6 @@ class AcpProgram:
     def _withdraw_all(self) -> list[AgentEvent]:
         """A prompt that has ended waits for nobody."""
         return [event for each in [*self._pending.values()] for event in self._withdraw(each)]
-
-    def _request(self, method: str, params: Json, react: Callable[[Json], Step]) -> Step:
-        self._number += 1
-        self._waiting[self._number] = react
-        return Step(send=[wire.request(self._number, method, params)])
 
 
 def _current_model(result: Json) -> str | None:

@@ -53,9 +53,7 @@ class CodexProgram:
         """Start with nothing said."""
         self._program = program
         self._plan = plan
-        self._number = 0
-        self._waiting: dict[int, Callable[[Json], Step]] = {}
-        """What to do with the answers to our requests."""
+        self._dialogue = rpc.Dialogue(self._on_request, self._on_notification)
         self._thread_id = ""
         self._model = plan.model or "unknown"
         self._turn_id: str | None = None
@@ -96,21 +94,11 @@ class CodexProgram:
             "clientInfo": {"name": "agentvine", "title": "AgentVine", "version": __version__},
             "capabilities": {"experimentalApi": False},
         }
-        return self._request("initialize", about, self._on_initialized)
+        return self._dialogue.ask("initialize", about, self._on_initialized)
 
     def on_line(self, line: str) -> Step:
         """One message."""
-        message = rpc.parse(line)
-        if message is None:
-            return NOTHING
-        method, number = message.get("method"), message.get("id")
-        if method is None:
-            react = self._waiting.pop(number, None) if isinstance(number, int) else None
-            return react(message) if react is not None else NOTHING
-        params = cast("Json", message.get("params") or {})
-        if number is None:
-            return self._on_notification(str(method), params)
-        return self._on_request(number, str(method), params)
+        return self._dialogue.take(line)
 
     def answer(self, question: RunQuestion, answer: RunAnswer) -> Step:
         """Answer its request, when it needs no more answers."""
@@ -139,7 +127,7 @@ class CodexProgram:
         if self._turn_id is None:
             return None
         where = {"threadId": self._thread_id, "turnId": self._turn_id}
-        return self._request("turn/interrupt", where, lambda _: NOTHING)
+        return self._dialogue.ask("turn/interrupt", where, lambda _: NOTHING)
 
     def on_end(self, end: ProgramEnd, /) -> Sequence[AgentEvent]:
         """Where it did not come to a thread, what it printed tells why."""
@@ -167,10 +155,10 @@ class CodexProgram:
             about["developerInstructions"] = plan.instructions
         hello = rpc.notification("initialized", {})
         if plan.resume is None:
-            step = self._request("thread/start", about, self._on_thread)
+            step = self._dialogue.ask("thread/start", about, self._on_thread)
         else:
             known = {"threadId": plan.resume, **about}
-            step = self._request("thread/resume", known, self._on_resumed)
+            step = self._dialogue.ask("thread/resume", known, self._on_resumed)
         return Step(send=[hello, *step.send])
 
     def _on_resumed(self, message: Json) -> Step:
@@ -191,7 +179,7 @@ class CodexProgram:
 
     def _turn(self, text: str) -> Sequence[str]:
         about = {"threadId": self._thread_id, "input": [_text(text)]}
-        return self._request("turn/start", about, self._on_turn).send
+        return self._dialogue.ask("turn/start", about, self._on_turn).send
 
     def _on_turn(self, message: Json) -> Step:
         if (error := rpc.error_of(message)) is not None:
@@ -246,7 +234,7 @@ class CodexProgram:
             "expectedTurnId": self._turn_id,
             "input": [_text(text)],
         }
-        return self._request("turn/steer", about, react).send
+        return self._dialogue.ask("turn/steer", about, react).send
 
     # --- What it says and asks
 
@@ -341,11 +329,6 @@ class CodexProgram:
     ) -> Step:
         failed = Failed(failure_class=failure_class, message=message)
         return Step(events=[*before, failed], ends_input=True)
-
-    def _request(self, method: str, params: Json, react: Callable[[Json], Step]) -> Step:
-        self._number += 1
-        self._waiting[self._number] = react
-        return Step(send=[rpc.request(self._number, method, params)])
 
 
 def _text(text: str) -> Json:
