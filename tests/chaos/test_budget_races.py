@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import os
 import random
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from agentvine.domains.usage.prices import Tokens, price_of
 from agentvine.kit.clock import SystemClock
 from agentvine.reactions.routing import build_reactions
 from tests.support.gateway import Run, make_run, until
+from tests.support.http import free_port
 from tests.support.upstream import Heard, Reply, running_upstream, sse
 
 CALLERS = int(os.environ.get("AGENTVINE_GATEWAY_CALLERS", "40"))
@@ -199,9 +199,3 @@ async def listens(port: int) -> bool:
         writer.close()
         return True
     return False
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

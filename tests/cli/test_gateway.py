@@ -1,7 +1,6 @@
 """``agentvine gateway``: calls to models go through a process of their own."""
 
 import json
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ import httpx2
 import pytest
 
 from tests.support.cli import Sandbox, stop, wait_until
+from tests.support.http import free_port
 from tests.support.repositories import make_repo
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -34,12 +34,6 @@ def started(sandbox: Sandbox, *arguments: str) -> Iterator[tuple[str, "subproces
         yield line.strip(), process
     finally:
         stop(process)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_runs_call_models_through_a_gateway_apart_and_wait_for_it_when_it_is_gone(

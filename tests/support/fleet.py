@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from agentvine.domains.identity import tokens
 from agentvine.domains.identity.enums import TokenKind
 from agentvine.kit.clock import SystemClock
 from agentvine.kit.errors import AppError
+from tests.support.http import free_port
 
 _ROOT = Path(__file__).parents[2]
 _READY_SECONDS = 120.0  # a busy machine takes its time
@@ -44,7 +44,7 @@ class Fleet:
 
     async def prepare(self) -> None:
         """Make an admin and the tokens, before any server runs."""
-        self.port = _free_port()
+        self.port = free_port()
         database = await Database.open(self.database, SystemClock())
         async with database.transaction() as tx:
             admin = await identity.ensure_first_admin(tx, bcrypt_rounds=4)
@@ -201,13 +201,6 @@ class Fleet:
 
 def _plain_url(url: str) -> str:
     return url.replace("+aiosqlite", "").replace("+asyncpg", "")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _environment(process: psutil.Process) -> dict[str, str]:
