@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.timeout(300)
 def test_the_benchmark_of_our_own_queue_runs_and_writes_its_table(tmp_path: Path):
     table = tmp_path / "table.md"
-    command = [sys.executable, "-m", "benchmarks.queue", "--only", "ours", "--scale", "0.05"]
+    command = [sys.executable, "-m", "benchmarks.queue", "--only", "ours", "--scale", "0.02"]
     done = subprocess.run(
         [*command, "--out", table], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -13,7 +13,6 @@ import pytest_asyncio
 from fastapi.routing import APIRoute, iter_route_contexts
 from sqlalchemy import delete
 
-from agentvine.config.settings import DatabaseSettings
 from agentvine.domains.work import limiting
 from agentvine.domains.work.models import Limit
 from agentvine.http.routes import endpoints_of
@@ -22,6 +21,7 @@ from agentvine.protocol.limits import LimitTarget
 from agentvine.server.app import API_PREFIX
 from tests.support.api import Api, Caller, running_api
 from tests.support.builders.identity import unique
+from tests.support.per_file import own_database
 from tests.support.repositories import make_repo
 from tests.support.scene import People, Scene, make_people, make_scene
 
@@ -340,14 +340,16 @@ class Stage:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stage(
-    shared_settings: DatabaseSettings, tmp_path_factory: pytest.TempPathFactory
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> AsyncIterator[Stage]:
+    """A server on one kind of database: who is let in is decided above it."""
     folder = tmp_path_factory.mktemp("stage")
     repository = make_repo(folder / "repositories" / "one").path
     roots = (folder / "repositories",)
-    async with running_api(shared_settings, folder / "data", repository_roots=roots) as api:
-        people = await make_people(api)
-        yield Stage(api, people, await make_scene(api, people), repository)
+    with own_database("sqlite", folder, request) as settings:
+        async with running_api(settings, folder / "data", repository_roots=roots) as api:
+            people = await make_people(api)
+            yield Stage(api, people, await make_scene(api, people), repository)
 
 
 async def test_every_route_is_in_this_table_with_what_it_declares(stage: Stage):

@@ -113,7 +113,7 @@ async def test_wrong_parameters_and_ids_are_told_with_their_place(shared_api: Ap
 
 async def test_an_answer_to_nonsense_is_not_larger_than_it_needs_to_be(shared_api: Api):
     owner = await shared_api.person(unique("owner"))
-    many = {f"field{n}": n for n in range(50_000)} | {"x" * 100_000: 1}
+    many = {f"field{n}": n for n in range(5_000)} | {"x" * 100_000: 1}
     answer = await send(owner, json.dumps(many).encode())
     assert len(problem_in(answer, 422, "invalid")["errors"]) <= 50
     assert len(answer.content) < 20_000
