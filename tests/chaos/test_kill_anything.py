@@ -135,7 +135,9 @@ async def _end_of(client: Client, task_id: uuid.UUID, fleet: Fleet, told: str) -
 async def _check_outcome(client: Client, repository: Path, task: TaskOut, told: str) -> None:
     number = task.ref.removeprefix("T-")
     merged = _git(
-        repository, "log", "main", "--format=%H", f"--grep=AgentVine-Task: {task.id}"
+        repository,
+        *("log", "main", "--first-parent", "--format=%H"),
+        f"--grep=AgentVine-Task: {task.id}",
     ).split()
     executions = [row async for row in client.executions.list(task_id=task.id)]
     assert all(row.status != "running" for row in executions), f"{told}: {executions}"

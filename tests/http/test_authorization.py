@@ -82,6 +82,9 @@ CASES = {
     "GET /repositories/{repository_id}": Case("projects:read", ROW),
     "PATCH /repositories/{repository_id}": Case("projects:write", ROW, {"name": "other"}),
     "DELETE /repositories/{repository_id}": Case("projects:write", ROW),
+    "GET /repositories/{repository_id}/blame": Case(
+        "modifications:read", ROW, query={"path": "src/app.py", "line": "1"}
+    ),
     "GET /tasks": Case("tasks:read", LIST),
     "POST /tasks": Case(
         "tasks:write", ROW, {"title": "t", "project_id": "{project_id}", "start": False}
@@ -346,10 +349,12 @@ async def stage(
     folder = tmp_path_factory.mktemp("stage")
     repository = make_repo(folder / "repositories" / "one").path
     roots = (folder / "repositories",)
+    looked_into = str(make_repo(folder / "looked into").path)
     with own_database("sqlite", folder, request) as settings:
         async with running_api(settings, folder / "data", repository_roots=roots) as api:
             people = await make_people(api)
-            yield Stage(api, people, await make_scene(api, people), repository)
+            scene = await make_scene(api, people, path=looked_into)
+            yield Stage(api, people, scene, repository)
 
 
 async def test_every_route_is_in_this_table_with_what_it_declares(stage: Stage):

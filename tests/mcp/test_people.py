@@ -11,6 +11,7 @@ from agentvine.config.settings import DatabaseSettings
 from agentvine.mcp.tools import TOOLBOX
 from tests.support.api import Api, Caller, running_api
 from tests.support.builders.identity import unique
+from tests.support.repositories import make_repo
 from tests.support.scene import People, Scene, make_people, make_scene
 from tests.support.tools import Tools, using_tools
 
@@ -28,6 +29,7 @@ OF_A_ROW: dict[str, dict[str, Any]] = {
     "answer_question": {"question_id": "{question_id}", "text": "Blanks."},
     "get_change": {"change_id": "{modification_id}"},
     "decide_change": {"change_id": "{modification_id}", "decision": "reject"},
+    "explain_line": {"repository_id": "{repository_id}", "path": "src/app.py", "line": 1},
 }
 """Tools about rows of a project, with input that is good."""
 OF_ONES_OWN = {
@@ -54,7 +56,8 @@ async def stage(
 ) -> AsyncIterator[Stage]:
     async with running_api(shared_settings, tmp_path_factory.mktemp("data")) as api:
         people = await make_people(api)
-        yield Stage(api, people, await make_scene(api, people))
+        looked_into = str(make_repo(tmp_path_factory.mktemp("looked") / "into").path)
+        yield Stage(api, people, await make_scene(api, people, path=looked_into))
 
 
 def tools_of(stage: Stage, caller: Caller) -> Any:

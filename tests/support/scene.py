@@ -75,7 +75,13 @@ async def make_people(api: Api) -> People:
     )
 
 
-async def make_scene(api: Api, people: People, wanted: Collection[str] | None = None) -> Scene:
+async def make_scene(
+    api: Api,
+    people: People,
+    wanted: Collection[str] | None = None,
+    *,
+    path: str | None = None,
+) -> Scene:
     """A project with a repository, members, and a task whose change waits for approval.
 
     Args:
@@ -83,11 +89,12 @@ async def make_scene(api: Api, people: People, wanted: Collection[str] | None = 
         people: Who comes to it.
         wanted: The names that matter; what none of them needs is left out, since a run and a
             provider cost ten times as much as a project. None: everything.
+        path: A real repository, where one is looked into.
     """
     owner = people.owner.actor
     async with api.database.transaction(owner) as tx:
         project = await make_project(tx, owner)
-        repository = await make_repository(tx, owner, project)
+        repository = await make_repository(tx, owner, project, path=path)
         queue = unique("queue")
         task = await make_task(tx, owner, repository, run={"command": "true", "queue_name": queue})
         other = await make_task(tx, owner, repository, start=False)

@@ -95,15 +95,18 @@ async def task_id(session: Session, name: str, project: str | None = None) -> uu
 
 async def _of_this_place(session: Session, tasks: list[TaskOut]) -> list[TaskOut]:
     """Those of the repository we stand in, when it is registered and has any; otherwise all."""
-    here = Path.cwd()
-    above = {str(path) for path in (here, *here.parents)}
-    rows = await collect(session.client.repositories.list())
-    nearest = max(
-        (row for row in rows if row.path in above), key=lambda row: len(row.path), default=None
-    )
+    nearest = await _repository_around(session, Path.cwd())
     if nearest is None:
         return tasks
     return [task for task in tasks if task.project_id == nearest.project_id] or tasks
+
+
+async def _repository_around(session: Session, folder: Path) -> RepositoryOut | None:
+    above = {str(path) for path in (folder, *folder.parents)}
+    rows = await collect(session.client.repositories.list())
+    return max(
+        (row for row in rows if row.path in above), key=lambda row: len(row.path), default=None
+    )
 
 
 async def find_task(session: Session, name: str, project: str | None = None) -> TaskOut:
@@ -138,6 +141,14 @@ async def find_repository(session: Session, name: str, project: str | None = Non
     at_place = [row for row in rows if place is not None and row.path == place]
     found = at_place or [row for row in rows if name in (row.path, row.git_url) or row.name == name]
     return _only(found, name, "repository", lambda row: row.path)
+
+
+async def repository_around(session: Session, folder: Path) -> RepositoryOut:
+    """The registered repository that a folder of this machine, by its true path, lies in."""
+    found = await _repository_around(session, folder)
+    if found is None:
+        raise NameUnknown(f"No registered repository is around {folder}; name one with --repo.")
+    return found
 
 
 async def find_worker(session: Session, name: str) -> WorkerOut:

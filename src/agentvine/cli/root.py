@@ -30,6 +30,7 @@ COMMANDS: dict[str, Lazy] = {
     "modification": Lazy(f"{_GROUPS}.modifications:modification", "Changes, on their way in."),
     "approve": Lazy(f"{_GROUPS}.modifications:approve", "Approve a change, and apply it."),
     "reject": Lazy(f"{_GROUPS}.modifications:reject", "Refuse a change."),
+    "blame": Lazy(f"{_GROUPS}.blame:blame", "Tell who wrote a line, and why."),
     "execution": Lazy(f"{_GROUPS}.executions:execution", "Attempts at tasks."),
     "queue": Lazy(f"{_GROUPS}.queue:queue", "What waits, is limited or is paused."),
     "order": Lazy(f"{_GROUPS}.orders:order", "Work orders: tasks in the queue."),

@@ -16,6 +16,7 @@ from agentvine.protocol.projects import (
     RepositoryEditIn,
     RepositoryOut,
 )
+from agentvine.protocol.tracing import LineOriginOut
 
 
 class ProjectsApi:
@@ -90,6 +91,14 @@ class RepositoriesApi:
         """Change what is set in the body, unless somebody else was faster."""
         call = edit(f"repositories/{repository_id}", body, row_version)
         return await self._transport.fetch(call, RepositoryOut)
+
+    async def blame(
+        self, repository_id: uuid.UUID, path: str, line: int, *, branch: str | None = None
+    ) -> LineOriginOut:
+        """Who wrote a line of a branch, and why."""
+        params = {"path": path, "line": line, "branch": branch}
+        call = get(f"repositories/{repository_id}/blame", params)
+        return await self._transport.fetch(call, LineOriginOut)
 
     async def delete(self, repository_id: uuid.UUID) -> None:
         """Forget a repository; its files stay."""

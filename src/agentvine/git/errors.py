@@ -3,7 +3,8 @@
     GitError
       Invalid       RepositoryUrlInvalid, NotARepository, RefNameInvalid, CommitIdInvalid,
                     BundleInvalid, SubmodulesRefused, LargeFilesRefused
-      NotFound      RefNotFound, CommitNotFound, FileNotInCommit, WorktreeNotFound
+      NotFound      RefNotFound, CommitNotFound, FileNotInCommit, LineNotInFile,
+                    WorktreeNotFound
       Conflict      MergeConflict, NoCommonHistory, NotMerged, RefMoved, WorkTreeDirty,
                     WorkTreeBusy, PushRejected, WorktreeExists, NothingToBundle, BundleBaseMissing,
                     ExternalContentChanged, EditRefused
@@ -82,6 +83,12 @@ class FileNotInCommit(GitError, NotFound):
     """The commit has no such file."""
 
     code = "file_not_in_commit"
+
+
+class LineNotInFile(GitError, NotFound):
+    """The file has no such line."""
+
+    code = "line_not_in_file"
 
 
 class WorktreeNotFound(GitError, NotFound):

@@ -21,6 +21,7 @@ from agentvine.domains.plans import api as plans
 from agentvine.domains.projects import api as projects
 from agentvine.domains.questions import api as questions
 from agentvine.domains.tasks import api as tasks
+from agentvine.domains.tracing import api as tracing
 from agentvine.domains.usage import api as usage
 from agentvine.domains.work import api as work
 from agentvine.domains.workers import api as workers
@@ -52,6 +53,7 @@ _SLICES = (
     workers,
     executions,
     modifications,
+    tracing,
     usage,
     questions,
     conversations,

@@ -18,6 +18,7 @@ from agentvine.domains.modifications.applying import ChangeApplier
 from agentvine.domains.planning.changes import ChangeWriter
 from agentvine.domains.projects.desk import RepositoryDesk
 from agentvine.domains.projects.inspection import RepositoryInspector
+from agentvine.domains.tracing.lines import LineTracer
 from agentvine.domains.usage.ledger import Ledger
 from agentvine.git.environment import FOR_REMOTES
 from agentvine.git.runner import Git
@@ -32,10 +33,11 @@ class Effects:
     applier: ChangeApplier
     desk: RepositoryDesk
     changes: ChangeWriter
+    tracer: LineTracer
 
     def by_class(self) -> dict[type[Any], object]:
         """Those that routes ask for."""
-        asked = (self.inspector, self.importer, self.applier, self.changes)
+        asked = (self.inspector, self.importer, self.applier, self.changes, self.tracer)
         return {type(effect): effect for effect in asked}
 
 
@@ -70,4 +72,5 @@ def build_effects(settings: Settings, database: Database) -> Effects:
         applier=ChangeApplier(database, desk, importer),
         desk=desk,
         changes=ChangeWriter(database, desk),
+        tracer=LineTracer(database, desk),
     )

@@ -21,6 +21,7 @@ from agentvine.git.errors import (
     SubmodulesRefused,
 )
 from agentvine.git.mirrors import tidy_mirror
+from agentvine.git.trailers import Trailer, with_trailers
 from agentvine.git.worktrees import set_aside
 from agentvine.kit.errors import AppError, Invalid
 from agentvine.kit.process import ExitReason
@@ -453,7 +454,10 @@ class Attempt:
 
     def _commit_message(self) -> str:
         payload = self._order.payload
-        return f"{payload.title}\n\nTask: {payload.task_ref}\nExecution: {self._order.execution_id}"
+        return with_trailers(
+            f"{payload.title} ({payload.task_ref})",
+            {Trailer.TASK: payload.task_id, Trailer.EXECUTION: self._order.execution_id},
+        )
 
 
 def _class_of(error: GitError) -> FailureClass:

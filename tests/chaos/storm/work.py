@@ -126,7 +126,7 @@ class Customers:
 
     def _merges(self, task: TaskOut) -> int:
         told = f"--grep=AgentVine-Task: {task.id}"
-        return len(self.repo.git("log", "main", "--format=%H", told).split())
+        return len(self.repo.git("log", "main", "--first-parent", "--format=%H", told).split())
 
     async def _check_lines(self, task: TaskOut, execution_id: uuid.UUID) -> None:
         page = await self.client.executions.logs(execution_id, limit=1000, stream="stdout")

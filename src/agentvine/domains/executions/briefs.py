@@ -76,7 +76,7 @@ async def get_brief(
     agent = await _agent_of(read, task)
     earlier = await _earlier_attempts(read, task, execution_id)
     return RunBriefOut(
-        instruction=_instruction(task, payload),
+        instruction=instruction_of(task, payload),
         system_prompt=agent.system_prompt if agent else None,
         rules_file_path=agent.rules_file_path if agent else None,
         model=run.model or (_model_of(agent) if agent else None),
@@ -89,6 +89,24 @@ async def get_brief(
         memories=await _memories(read, actor, agent, task) if agent else [],
         documents=await _documents(read, actor, task),
     )
+
+
+def instruction_of(task: Task, payload: OrderPayload) -> str:
+    """What the agent is asked to do, in the words it is given."""
+    parts = [f"# {payload.task_ref}: {payload.title}"]
+    if payload.description:
+        parts.append(payload.description.strip())
+    if payload.command:
+        parts.append(payload.command.strip())
+    if task.definition_of_done:
+        parts.append(f"## Done when\n\n{task.definition_of_done.strip()}")
+    if payload.test_command:
+        parts.append(
+            "## Tests\n\nWhat you change is tested by this command, in this folder; run it "
+            f"yourself before you say that you are done:\n\n    {payload.test_command.strip()}"
+        )
+    parts.append(f"## Where you are\n\n{_PLACE}")
+    return "\n\n".join(parts)
 
 
 async def _answers(read: ReadSession, task: Task) -> list[BriefAnswer]:
@@ -242,20 +260,3 @@ async def _missed_messages(read: ReadSession, order: WorkOrder) -> list[BriefMes
     )
     rows = (await read.scalars(query)).all()
     return [BriefMessage(author=row.author, text=row.text) for row in rows]
-
-
-def _instruction(task: Task, payload: OrderPayload) -> str:
-    parts = [f"# {payload.task_ref}: {payload.title}"]
-    if payload.description:
-        parts.append(payload.description.strip())
-    if payload.command:
-        parts.append(payload.command.strip())
-    if task.definition_of_done:
-        parts.append(f"## Done when\n\n{task.definition_of_done.strip()}")
-    if payload.test_command:
-        parts.append(
-            "## Tests\n\nWhat you change is tested by this command, in this folder; run it "
-            f"yourself before you say that you are done:\n\n    {payload.test_command.strip()}"
-        )
-    parts.append(f"## Where you are\n\n{_PLACE}")
-    return "\n\n".join(parts)

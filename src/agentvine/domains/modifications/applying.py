@@ -27,6 +27,7 @@ from agentvine.git.mirrors import resolve_source_branch
 from agentvine.git.names import branch_ref
 from agentvine.git.pushes import push
 from agentvine.git.refs import has_commit, set_ref
+from agentvine.git.trailers import Trailer, with_trailers
 from agentvine.kit.actor import Actor, SystemActor
 from agentvine.kit.errors import AppError
 
@@ -158,10 +159,7 @@ class ChangeApplier:
         repository, target = loaded.place()
         head = loaded.modification.head_commit
         assert head is not None, "a recorded change names its commit"
-        message = (
-            f"{loaded.task.title} (T-{loaded.task.number})\n\n"
-            f"AgentVine-Task: {loaded.task.id}\nAgentVine-Modification: {loaded.modification.id}\n"
-        )
+        message = _message_of(loaded)
 
         async def step(place: Place) -> Landed:
             return await merge(self.desk.git, place.path, target, head, message)
@@ -232,6 +230,16 @@ class ChangeApplier:
         self._flights.pop(modification_id, None)
         if not flight.cancelled():
             flight.exception()  # looked at, for when nobody waited to the end
+
+
+def _message_of(loaded: _Loaded) -> str:
+    trailers: dict[Trailer, object] = {
+        Trailer.TASK: loaded.task.id,
+        Trailer.MODIFICATION: loaded.modification.id,
+    }
+    if loaded.modification.execution_id is not None:
+        trailers[Trailer.EXECUTION] = loaded.modification.execution_id
+    return with_trailers(f"{loaded.task.title} (T-{loaded.task.number})", trailers)
 
 
 def _told(error: AppError) -> AppError:

@@ -24,6 +24,7 @@ from agentvine.git.names import branch_ref
 from agentvine.git.places import clean_room, locate
 from agentvine.git.pushes import push
 from agentvine.git.refs import MUST_NOT_EXIST, find_ref, resolve_branch, set_ref
+from agentvine.git.trailers import Trailer, read_trailers, with_trailers
 from agentvine.kit.actor import UserActor
 from agentvine.kit.errors import AppError
 from agentvine.protocol.planning import ChangesAppliedOut
@@ -130,7 +131,8 @@ class ChangeWriter:
             return None
         with clean_room(locate(place.path)) as room:
             message, parents = await read_message(git, room, commit)
-        if _trailer_of(loaded) not in message or len(parents) != 1:
+        named = read_trailers(message).get(Trailer.ARTIFACT)
+        if named != str(loaded.artifact_id) or len(parents) != 1:
             raise RefMoved(f"There is a branch {branch} already; name another one.", ref=ref)
         return _Made(commit, parents[0], is_new=False)
 
@@ -153,11 +155,7 @@ def _branch_of(plan: Plan) -> str:
 def _message_of(loaded: _Loaded) -> str:
     plan = loaded.plan
     said = loaded.changes.message or f"{plan.name}, version {plan.version}"
-    return f"{said.strip()}\n\nAgentVine-Plan: {plan.id}\n{_trailer_of(loaded)}\n"
-
-
-def _trailer_of(loaded: _Loaded) -> str:
-    return f"AgentVine-Artifact: {loaded.artifact_id}"
+    return with_trailers(said, {Trailer.PLAN: plan.id, Trailer.ARTIFACT: loaded.artifact_id})
 
 
 def _edit_of(change: CodeChange) -> FileEdit:

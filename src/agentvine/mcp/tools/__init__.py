@@ -7,6 +7,7 @@ from agentvine.mcp.tools import (
     costs,
     inbox,
     knowing,
+    line_desk,
     own_task,
     progress,
     sub_tasks,
@@ -27,6 +28,7 @@ TOOLBOX = Toolbox(
         *task_desk.TOOLS,
         *inbox.TOOLS,
         *change_desk.TOOLS,
+        *line_desk.TOOLS,
         *costs.TOOLS,
     ),
 )
