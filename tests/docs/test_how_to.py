@@ -126,6 +126,27 @@ def test_preparing_work_trees(terminal: Terminal, tmp_path: Path):
     assert all(".venv" in each for each in (first, second))
 
 
+def test_keeping_tasks_apart(terminal: Terminal, tmp_path: Path):
+    repo, sandbox, said = make_repo(tmp_path / "site"), terminal.sandbox, terminal.outputs
+    fill = {"REPOSITORY": str(repo.path)}
+    with sandbox.up("--workers", "0"):
+        sandbox.run("repo", "register", str(repo.path))
+        terminal.follow(
+            ROOT / "docs" / "how-to" / "keep-tasks-apart.md",
+            {
+                "task create": Step(fill=fill),
+                "order why": Step(),
+                "task edit": Step(),
+                "repo conflicts": Step(fill=fill),
+                "--overlap off": Step(fill=fill),
+            },
+        )
+        then = sandbox.run("task", "show", "T-2").out
+    assert "waits for files of T-1 (greet.txt)" in said["order why"]
+    assert "queued" in then
+    assert "touches (declared) translate.txt" in then
+
+
 def test_answering_questions(terminal: Terminal, tmp_path: Path):
     repo, sandbox = make_repo(tmp_path / "site"), terminal.sandbox
     with sandbox.up("--workers", "0"):

@@ -80,6 +80,7 @@ CASES = {
         "projects:write", ROW, {"location": "{new_repository}", "project_id": "{project_id}"}
     ),
     "GET /repositories/{repository_id}": Case("projects:read", ROW),
+    "GET /repositories/{repository_id}/conflicts": Case("modifications:read", ROW),
     "PATCH /repositories/{repository_id}": Case("projects:write", ROW, {"name": "other"}),
     "DELETE /repositories/{repository_id}": Case("projects:write", ROW),
     "GET /repositories/{repository_id}/blame": Case(

@@ -10,6 +10,7 @@ from agentvine.protocol.enums import ModificationStatus
 from agentvine.protocol.modifications import (
     ApproveIn,
     DecisionIn,
+    ForeseenConflictOut,
     ModificationDetailOut,
     ModificationOut,
 )
@@ -34,6 +35,13 @@ class ModificationsApi:
         return await self._transport.fetch(
             get(f"modifications/{modification_id}"), ModificationDetailOut
         )
+
+    def conflicts(
+        self, repository_id: uuid.UUID, *, task_id: uuid.UUID | None = None
+    ) -> Listing[ForeseenConflictOut]:
+        """Conflicts that are foreseen in a repository, or for one task's changes there."""
+        path = f"repositories/{repository_id}/conflicts"
+        return Listing(self._transport, path, {"task_id": task_id}, PageOut[ForeseenConflictOut])
 
     async def approve(
         self, modification_id: uuid.UUID, *, reason: str = "", apply: bool = True

@@ -68,6 +68,19 @@ class PermissionLevel(StrEnum):
     HUMAN_REQUIRED = "human_required"
 
 
+class TaskFileSource(StrEnum):
+    """How it is known which files a task touches."""
+
+    DECLARED = "declared"
+    """Whoever made the task said so."""
+    PLAN = "plan"
+    """Its step of a plan says so."""
+    IMPACT = "impact"
+    """An analysis of what is asked for expects it."""
+    HISTORY = "history"
+    """Its last attempt changed them."""
+
+
 class DependencyType(StrEnum):
     """How one task relates to another; only ``blocks`` holds a task back."""
 

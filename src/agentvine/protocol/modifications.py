@@ -52,6 +52,27 @@ class ModificationOut(Output):
     row_version: int
 
 
+class LiveChangeOut(Output):
+    """A change that is not applied yet, and whose it is."""
+
+    modification_id: uuid.UUID
+    task_id: uuid.UUID
+    task_ref: str
+    title: str
+    target_branch: str
+
+
+class ForeseenConflictOut(Output):
+    """A conflict that a change will run into."""
+
+    change: LiveChangeOut
+    other: LiveChangeOut | None
+    """The change it conflicts with; None: the target branch as it is now."""
+    target_branch: str
+    files: list[str]
+    tried_at: datetime
+
+
 class ModificationDetailOut(ModificationOut):
     """A change with its evidence."""
 
@@ -59,3 +80,5 @@ class ModificationDetailOut(ModificationOut):
     impact_analysis: dict[str, Any]
     modified_files: dict[str, Any]
     test_results: dict[str, Any]
+    conflicts: list[ForeseenConflictOut] = Field(default_factory=list[ForeseenConflictOut])
+    """Those that are foreseen, with other changes or with its target branch."""

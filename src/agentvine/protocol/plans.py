@@ -6,14 +6,14 @@ from datetime import datetime
 from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 
 from agentvine.protocol.base import Edit, Input, Output
 from agentvine.protocol.enums import ArtifactType, PermissionLevel, PlanStatus, TaskType
+from agentvine.protocol.paths import FilePath, FilePatterns
 from agentvine.protocol.tasks import TaskRun
 
 MAX_STEPS = 200
-MAX_FILES = 500
 MAX_CHANGES = 500
 MAX_ITEMS = 200
 MAX_TEXT = 100_000
@@ -24,20 +24,6 @@ MAX_DEPENDENCIES = 100
 _KEY = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 
 
-def _inside_repository(path: str) -> str:
-    parts = path.split("/")
-    if path.startswith("/") or path[1:2] == ":" or "\\" in path or not path.isprintable():
-        raise ValueError("is no path inside the repository; write it like src/app.py")
-    if any(part in {"", ".", ".."} for part in parts):
-        raise ValueError("must name a file inside the repository, without . and ..")
-    # What some file system takes for .git is refused on all of them.
-    if any(part.rstrip(". ").lower() in {".git", "git~1"} for part in parts):
-        raise ValueError("must not be inside .git")
-    return path
-
-
-FilePath = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_inside_repository)]
-"""A file of the repository."""
 _Line = Annotated[str, Field(min_length=1, max_length=2000)]
 
 
@@ -58,7 +44,7 @@ class PlanStep(Input):
     title: str = Field(min_length=1, max_length=300)
     description: str | None = Field(default=None, max_length=MAX_TEXT)
     type: TaskType = TaskType.FEATURE
-    files: list[FilePath] = Field(default_factory=list[str], max_length=MAX_FILES)
+    files: FilePatterns = Field(default_factory=list[str])
     """What it touches."""
     depends_on: list[str] = Field(default_factory=list[str], max_length=MAX_DEPENDENCIES)
     """Keys of the steps that come first."""

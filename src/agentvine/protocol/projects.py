@@ -85,6 +85,10 @@ class RepositoryCreateIn(Input):
     """What each run may use; a task may ask for less, not for more."""
     workspace: WorkspacePolicy = WorkspacePolicy()
     """What each run finds in its work tree."""
+    overlap_waits: bool = True
+    """Whether a task waits while another one is at work on files that it touches."""
+    trial_merges: bool = True
+    """Whether merges of its live changes are tried beforehand, so that conflicts are foreseen."""
 
 
 class RepositoryEditIn(Edit):
@@ -98,6 +102,8 @@ class RepositoryEditIn(Edit):
     sandbox: SandboxPolicy | None = None
     limits: RunLimits | None = None
     workspace: WorkspacePolicy | None = None
+    overlap_waits: bool | None = None
+    trial_merges: bool | None = None
 
 
 class RepositoryOut(Output):
@@ -113,6 +119,8 @@ class RepositoryOut(Output):
     sandbox: OrderedSandbox | None = None
     limits: OrderedLimits = OrderedLimits()
     workspace: OrderedWorkspace = OrderedWorkspace()
+    overlap_waits: bool = True
+    trial_merges: bool = True
     notes: list[str] = Field(default_factory=list[str])
     """What its registration has found, in sentences; told in the answer to that alone."""
     row_version: int

@@ -12,10 +12,12 @@ from agentvine.protocol.enums import (
     CapabilityLevel,
     DependencyType,
     PermissionLevel,
+    TaskFileSource,
     TaskPriority,
     TaskStatus,
     TaskType,
 )
+from agentvine.protocol.paths import FilePatterns
 from agentvine.protocol.runs import RunLimits, RunWatch
 
 MAX_TIMEOUT_SECONDS = 7 * 24 * 3600
@@ -64,6 +66,8 @@ class TaskCreateIn(Input):
     definition_of_done: str | None = Field(default=None, max_length=100_000)
     parent_id: uuid.UUID | None = None
     depends_on: list[uuid.UUID] = Field(default_factory=list[uuid.UUID], max_length=200)
+    touches: FilePatterns = Field(default_factory=list[str])
+    """Files it will change, as paths or patterns: it does not run beside another that does so."""
     run: TaskRun = TaskRun()
     agent_id: uuid.UUID | None = None
     """Whose work it is; its runtime and model are taken where ``run`` names none."""
@@ -87,6 +91,8 @@ class TaskEditIn(Edit):
     agent_id: uuid.UUID | None = None
     """Whose work its next attempt is."""
     budget_usd: Usd | None = None
+    touches: FilePatterns | None = None
+    """In place of what was declared before; what was learned stays."""
 
 
 class TaskCancelIn(Input):
@@ -148,9 +154,30 @@ class TaskOut(Output):
     completed_at: datetime | None
 
 
+class TaskFileOut(Output):
+    """Files that a task touches, and how that is known."""
+
+    pattern: str
+    source: TaskFileSource
+
+
+class FileWaitOut(Output):
+    """A task that is at work on files which another one touches, too."""
+
+    task_id: uuid.UUID
+    ref: str
+    title: str
+    status: TaskStatus
+    files: list[str]
+    """Where the two meet: paths or patterns, some of them if they are many."""
+
+
 class TaskDetailOut(TaskOut):
     """A task with its relations."""
 
     dependencies: list[DependencyOut]
     dependants: list[DependencyOut]
     sub_tasks: list[TaskOut]
+    touches: list[TaskFileOut] = Field(default_factory=list[TaskFileOut])
+    waits_for_files: list[FileWaitOut] = Field(default_factory=list[FileWaitOut])
+    """For whom it waits because of its files; empty where it does not wait for such a reason."""

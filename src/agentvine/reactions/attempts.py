@@ -24,6 +24,7 @@ from agentvine.domains.workers.enums import WorkerId
 from agentvine.kit.actor import SYSTEM
 from agentvine.protocol.enums import ExecutionPhase, FailureClass, FailureHandling
 from agentvine.protocol.queue import ExecutionReport, TestReport
+from agentvine.reactions.changes import learn_files
 
 CHANGED_NOTHING = "done: there was nothing to change"
 CANCELLED_LATE = "cancelled; the run had ended before it heard of it, and its change is kept"
@@ -86,6 +87,7 @@ async def on_order_completed(tx: Transaction, event: OrderCompleted) -> None:
         modifications.approve(tx, modification, reason="autonomous, and no test says no")
     else:
         set_status(tx, task, TaskStatus.REVIEW, reason=_why_review(event.report.tests))
+    await learn_files(tx, modification)
 
 
 async def on_attempt_ended(tx: Transaction, event: AttemptEnded) -> None:
@@ -100,7 +102,9 @@ async def on_attempt_ended(tx: Transaction, event: AttemptEnded) -> None:
             report=event.report,
         )
         if event.report is not None:
-            await _keep_change(tx, task, execution, event.report, is_failed=True)
+            await learn_files(
+                tx, await _keep_change(tx, task, execution, event.report, is_failed=True)
+            )
         if event.failure_class is not None:
             await _tell(tx, task, execution, *_told_failure(event))
     if task.status in FINAL:

@@ -13,6 +13,7 @@ from agentvine.domains.modifications.events import (
     ChangeRejected,
 )
 from agentvine.domains.modifications.models import Modification
+from agentvine.domains.tasks import files
 from agentvine.domains.tasks import queries as tasks
 from agentvine.domains.tasks import service as task_service
 from agentvine.domains.tasks.enums import TaskStatus
@@ -26,6 +27,16 @@ async def on_change_seen(tx: Transaction, event: ChangeSeen) -> None:
     modification = await queries.lock_change_of(tx, event.execution_id)
     if modification is not None and modifications.is_unseen(modification):
         modifications.show_findings(modification, event.findings)
+        await learn_files(tx, modification)
+
+
+async def learn_files(tx: Transaction, modification: Modification | None) -> None:
+    """The task's next attempt is likely to change the same files as this one."""
+    if modification is None or modifications.is_unseen(modification):
+        return
+    if modification.task_id is not None:
+        task = await tasks.lock_task(tx, modification.task_id)
+        await files.learn_files(tx, task, modifications.touched_paths(modification))
 
 
 async def on_change_applied(tx: Transaction, event: ChangeApplied) -> None:

@@ -28,12 +28,15 @@ from agentvine.domains.identity.jobs import TidyingChore
 from agentvine.domains.identity.last_use import LastUses
 from agentvine.domains.identity.service import NewUser
 from agentvine.domains.identity.tokens import TokenAuthenticator
+from agentvine.domains.modifications.foreseeing import ForesightChore
 from agentvine.domains.modifications.jobs import ApplyChore
 from agentvine.domains.modifications.service import CHANNEL as MODIFICATIONS
 from agentvine.domains.planning.answering import ChatDesk
 from agentvine.domains.questions.advice import AdviceDesk, Adviser
 from agentvine.domains.questions.jobs import QuestionChores
 from agentvine.domains.questions.waiting import AnswerRoom
+from agentvine.domains.tasks.file_jobs import FileChores
+from agentvine.domains.tasks.files import CHANNEL as FILES
 from agentvine.domains.tasks.jobs import TaskChores
 from agentvine.domains.usage.jobs import UsageChores
 from agentvine.domains.usage.purses import CHANNEL as BUDGETS
@@ -116,6 +119,7 @@ async def _serving(
     room = WaitingRoom(database, settings.queue, shortcuts)
     uses = LastUses(database)
     applying, importing = ApplyChore(effects.applier), ImportChore(effects.importer)
+    foresight = ForesightChore(database, effects.desk)
     gateway, doors = open_gateway(settings, database, vault), open_doors(settings, database, vault)
     chats, mcp = ChatDesk(database, effects.desk, doors), McpDoor(TOOLBOX)
     supervisor = Supervisor(
@@ -125,6 +129,7 @@ async def _serving(
             Chore("wake", room.look, every_seconds=poll, channel=ORDERS),
             *_queue_chores(settings, database, queue),
             *_change_chores(effects, applying, importing, poll),
+            Chore("foresee", foresight.look, every_seconds=10 * poll),
             *_question_chores(settings, database, ModelAdviser(database, doors)),
             *_usage_chores(settings, database),
             Chore("keys", KeyWatch(gateway).look, every_seconds=BELIEVED_SECONDS),
@@ -176,10 +181,13 @@ async def _write_at_last(uses: LastUses) -> None:
 
 def _queue_chores(settings: Settings, database: Database, queue: QueueChores) -> tuple[Chore, ...]:
     tasks, limits = TaskChores(database), LimitChores(database)
+    files = FileChores(database, settings.queue)
     poll = settings.queue.poll_interval_seconds
     return (
         Chore("rescue", queue.rescue, every_seconds=poll),
         Chore("unblock", tasks.unblock, every_seconds=5 * poll),
+        Chore("files", files.let_go, every_seconds=10 * poll, channel=FILES),
+        Chore("held files", files.tidy, every_seconds=_RECONCILE_SECONDS),
         Chore("expire", queue.expire, every_seconds=5 * poll),
         Chore("stranded", queue.end_stranded, every_seconds=5 * poll),
         Chore("lines", limits.straighten, every_seconds=10 * poll, channel=LINES),

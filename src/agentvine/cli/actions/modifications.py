@@ -3,6 +3,7 @@
 import click
 
 from agentvine.cli import resolve
+from agentvine.cli.actions.conflicts import conflict_line
 from agentvine.cli.formats import failed_cases, fmt_diff_stat, fmt_tests
 from agentvine.cli.lazy import load
 from agentvine.cli.output import Column
@@ -53,6 +54,7 @@ async def show(session: Session, *, name: str, project: str | None) -> None:
             ("used by", "\n".join(row.impact_analysis.get("used_by") or [])),
             ("tests", fmt_tests(row.test_results)),
             ("failed", "\n".join(failed_cases(row.test_results))),
+            ("conflicts", "\n".join(_foreseen(row))),
             ("branch", row.branch_name),
             ("into", row.target_branch),
             ("merged as", row.merge_commit),
@@ -63,6 +65,19 @@ async def show(session: Session, *, name: str, project: str | None) -> None:
             ("applied", row.applied_at),
         ],
     )
+
+
+def _foreseen(row: ModificationDetailOut) -> list[str]:
+    ref = next(
+        (
+            side.task_ref
+            for conflict in row.conflicts
+            for side in (conflict.change, conflict.other)
+            if side is not None and side.modification_id == row.id
+        ),
+        "",
+    )
+    return [conflict_line(conflict, ref) for conflict in row.conflicts]
 
 
 async def diff(session: Session, *, name: str, project: str | None) -> None:

@@ -73,6 +73,8 @@ async def show_repository(session: Session, *, name: str, project: str | None) -
             ("sandbox", _told(row.sandbox)),
             ("run limits", row.limits.model_dump(exclude_none=True) or None),
             ("in its runs", row.workspace.model_dump(mode="json", exclude_defaults=True) or None),
+            ("tasks wait for files", row.overlap_waits),
+            ("trial merges", row.trial_merges),
             ("registered", row.created_at),
         ],
     )
@@ -124,11 +126,15 @@ async def edit_repository(
     sandbox: bool | None,
     hosts: Sequence[str],
     limits: Sequence[str],
+    overlap: str | None,
+    trial_merges: str | None,
     **workspace: Any,
 ) -> None:
     """Some fields of a repository."""
     row = await resolve.find_repository(session, name, project)
     given: dict[str, Any] = {"name": new_name, "default_branch": branch, "test_command": test}
+    given["overlap_waits"] = overlap == "on" if overlap else None
+    given["trial_merges"] = trial_merges == "on" if trial_merges else None
     if limits:
         given["limits"] = RunLimits(**row.limits.model_dump() | dict(map(_limit, limits)))
     if sandbox or hosts:

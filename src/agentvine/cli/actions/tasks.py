@@ -4,9 +4,11 @@ import contextlib
 import sys
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import groupby
 from typing import Any
 
 from agentvine.cli import resolve
+from agentvine.cli.actions.conflicts import conflict_line, few
 from agentvine.cli.formats import fmt_diff_stat, fmt_took
 from agentvine.cli.output import Column, dump, printable
 from agentvine.cli.session import Session
@@ -31,6 +33,8 @@ from agentvine.protocol.tasks import (
     TaskOut,
     TaskRun,
 )
+
+_SHOWN_FILES = 10
 
 
 class NothingToChange(Invalid):
@@ -79,7 +83,9 @@ async def show(session: Session, *, name: str, project: str | None) -> None:
     session.out.record(task, _fields(task))
     with contextlib.suppress(NotFound):  # a server of an earlier version
         await _tell_questions(session, task)
+        await _tell_conflicts(session, task)
     _tell_relations(session, task)
+    _tell_files(session, task)
     _tell_history(session, executions.items, changes.items)
 
 
@@ -88,6 +94,14 @@ async def _tell_questions(session: Session, task: TaskDetailOut) -> None:
     for row in (await listing.page(limit=20)).items:
         text = printable(" ".join(row.text.split()))
         session.out.line(f"asks: {text} (`agentvine answer {short_id(row.id)}`)")
+
+
+async def _tell_conflicts(session: Session, task: TaskDetailOut) -> None:
+    if task.repository_id is None or task.status is not TaskStatus.REVIEW:
+        return
+    listing = session.client.modifications.conflicts(task.repository_id, task_id=task.id)
+    for row in (await listing.page(limit=20)).items:
+        session.out.line(conflict_line(row, task.ref))
 
 
 def _fields(task: TaskDetailOut) -> list[tuple[str, object]]:
@@ -136,6 +150,17 @@ def _tell_relations(session: Session, task: TaskDetailOut) -> None:
         out.line(f"{len(task.dependants)} other task(s) wait for or relate to it")
     for part in task.sub_tasks:
         out.line(f"part {part.ref} {part.title} ({part.status.value})")
+
+
+def _tell_files(session: Session, task: TaskDetailOut) -> None:
+    out = session.out
+    for other in task.waits_for_files:
+        out.line(
+            f"waits for files of {other.ref} {other.title} ({other.status.value}): "
+            f"{few(other.files)}"
+        )
+    for source, rows in groupby(task.touches, key=lambda row: row.source):
+        out.line(f"touches ({source.value}) {few([row.pattern for row in rows], _SHOWN_FILES)}")
 
 
 def _tell_history(
@@ -200,9 +225,16 @@ def new_task(given: dict[str, Any], values: dict[str, Any], *, start: bool) -> T
         "definition_of_done": values.get("done"),
         "run": run_of(TaskRun(), values),
         "budget_usd": values.get("budget"),
+        "touches": touched(values),
         "start": start,
     }
     return TaskCreateIn(**{name: value for name, value in given.items() if value is not None})
+
+
+def touched(values: dict[str, Any]) -> list[str] | None:
+    """The files that ``--touches`` names, if it does; an empty word takes them all away."""
+    given: Sequence[str] = values.get("touches") or ()
+    return [word for word in given if word] if given else None
 
 
 def run_of(current: TaskRun, values: dict[str, Any]) -> TaskRun:
@@ -249,6 +281,7 @@ async def edit(
         "run": run if run != task.run else None,
         "agent_id": await agent_id(session, values, project),
         "budget_usd": values.get("budget"),
+        "touches": touched(values),
     }
     changes = {field: value for field, value in given.items() if value is not None}
     if not changes:

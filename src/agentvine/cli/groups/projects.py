@@ -117,10 +117,29 @@ def register() -> None:
     multiple=True,
     help="What a run may use, like memory_mib=2048, processes, cpu_seconds, file_mib, disk_mib.",
 )
+@click.option(
+    "--overlap",
+    type=click.Choice(["on", "off"]),
+    help="Whether tasks wait for others that are at work on their files.",
+)
+@click.option(
+    "--trial-merges",
+    type=click.Choice(["on", "off"]),
+    help="Whether changes that wait are tried on each other, to foresee conflicts.",
+)
 @_workspace
 @runs(f"{_ACTIONS}:edit_repository")
 def edit_repository() -> None:
     """Change what is known about a repository."""
+
+
+@repo.command("conflicts")
+@click.argument("name", metavar="REPO")
+@project_option
+@limit_option
+@runs("agentvine.cli.actions.conflicts:list_conflicts")
+def list_conflicts() -> None:
+    """Show which changes that wait will conflict, with each other or with their target."""
 
 
 @repo.command("delete")

@@ -62,6 +62,12 @@ def run_options(function: F) -> F:
                 multiple=True,
                 help="What a worker must know, like python:expert; may be repeated.",
             ),
+            click.option(
+                "--touches",
+                metavar="FILES",
+                multiple=True,
+                help="What it changes, like src/app.py, docs/ or '**/*.sql'; may be repeated.",
+            ),
         ]
     ):
         function = option(function)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
-from agentvine.domains.modifications import queries, service
+from agentvine.domains.modifications import foreseen, queries, service
 from agentvine.domains.modifications.applying import ChangeApplier
 from agentvine.domains.modifications.enums import ModificationStatus
 from agentvine.domains.modifications.errors import (
@@ -15,7 +15,7 @@ from agentvine.domains.modifications.errors import (
     ModificationNotFound,
 )
 from agentvine.domains.modifications.models import Modification
-from agentvine.domains.projects.errors import ProjectReadOnly
+from agentvine.domains.projects.errors import ProjectReadOnly, RepositoryNotFound
 from agentvine.http.deps import Paging, Read, State, require
 from agentvine.http.problems import responses
 from agentvine.http.state import HttpState
@@ -24,6 +24,7 @@ from agentvine.protocol.base import PageOut
 from agentvine.protocol.modifications import (
     ApproveIn,
     DecisionIn,
+    ForeseenConflictOut,
     ModificationDetailOut,
     ModificationOut,
 )
@@ -60,7 +61,23 @@ async def get_modification(
 ) -> ModificationDetailOut:
     """One change with its diff, impact and test results."""
     found = await queries.get_modification(read, actor, modification_id)
-    return ModificationDetailOut.model_validate(found)
+    conflicts = await foreseen.list_conflicts_of(read, found)
+    return ModificationDetailOut.model_validate(found).model_copy(
+        update={"conflicts": list(conflicts)}
+    )
+
+
+@router.get("/repositories/{repository_id}/conflicts", responses=responses(RepositoryNotFound))
+async def list_conflicts(
+    repository_id: uuid.UUID,
+    actor: ChangeReader,
+    read: Read,
+    page: Paging,
+    task_id: uuid.UUID | None = None,
+) -> PageOut[ForeseenConflictOut]:
+    """Conflicts that are foreseen among changes that wait, and with their target branches."""
+    found = await foreseen.list_conflicts(read, actor, repository_id, page, task_id=task_id)
+    return PageOut(items=list(found.items), next_cursor=found.next_cursor)
 
 
 @router.post("/modifications/{modification_id}/approve", responses=_APPLYING)

@@ -12,9 +12,11 @@ __all__ = [
     "ModificationStatus",
     "SnippetTestId",
     "SnippetTestStatus",
+    "TrialMergeId",
 ]
 
 
+TrialMergeId = NewType("TrialMergeId", UUID)
 ModificationId = NewType("ModificationId", UUID)
 CodeSnippetId = NewType("CodeSnippetId", UUID)
 SnippetTestId = NewType("SnippetTestId", UUID)

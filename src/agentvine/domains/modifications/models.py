@@ -3,13 +3,14 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Boolean, Index, Integer, Text
+from sqlalchemy import Boolean, Index, Integer, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from agentvine.db.base import Base
 from agentvine.db.columns import (
     choice,
     document,
+    flag,
     foreign_key,
     gin_index,
     integer,
@@ -27,6 +28,7 @@ from agentvine.domains.modifications.enums import (
     ModificationStatus,
     SnippetTestId,
     SnippetTestStatus,
+    TrialMergeId,
 )
 from agentvine.domains.projects.enums import ProjectContextId, ProjectId, RepositoryId
 from agentvine.domains.tasks.enums import TaskId
@@ -91,6 +93,27 @@ class Modification(Base):
     updated_at: Mapped[datetime] = stamp_now()
 
     __mapper_args__ = {"version_id_col": row_version}  # noqa: RUF012  # read once by the mapper
+
+
+class TrialMerge(Base):
+    """What merging two commits would come to, tried before anybody asks for it."""
+
+    __tablename__ = "trial_merges"
+    __table_args__ = (
+        UniqueConstraint("repository_id", "first_commit", "second_commit", "is_with_target"),
+    )
+
+    id: Mapped[TrialMergeId] = uuid_key()
+    repository_id: Mapped[RepositoryId] = foreign_key("repositories.id", on_delete="CASCADE")
+    first_commit: Mapped[str] = varchar(64)
+    """The head of a live change."""
+    second_commit: Mapped[str] = varchar(64)
+    """The head of another one, or the tip of the branch they go to."""
+    is_with_target: Mapped[bool] = flag(default=False, nullable=False)
+    is_clean: Mapped[bool] = flag(default=True, nullable=False)
+    files: Mapped[list[str]] = string_list(nullable=False)
+    """Those in conflict, some of them if they are many."""
+    created_at: Mapped[datetime] = stamp_now(nullable=False)
 
 
 class CodeSnippet(Base):

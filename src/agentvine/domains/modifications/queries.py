@@ -11,6 +11,7 @@ from agentvine.db.session import ReadSession
 from agentvine.domains.modifications.enums import ModificationStatus
 from agentvine.domains.modifications.errors import ModificationNotFound
 from agentvine.domains.modifications.models import Modification
+from agentvine.domains.modifications.states import OPEN
 from agentvine.domains.projects import queries as projects
 from agentvine.domains.tasks import queries as tasks
 from agentvine.domains.tasks.models import Task
@@ -100,7 +101,7 @@ async def lock_open_changes(read: ReadSession, task_id: uuid.UUID) -> Sequence[M
         select(Modification)
         .where(
             Modification.task_id == task_id,
-            Modification.status.in_([ModificationStatus.PENDING, ModificationStatus.APPROVED]),
+            Modification.status.in_(OPEN),
         )
         .order_by(Modification.id)
         .with_for_update(key_share=True)

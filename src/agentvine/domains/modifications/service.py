@@ -111,6 +111,14 @@ def is_unseen(modification: Modification) -> bool:
     return "unseen" in modification.impact_analysis
 
 
+def touched_paths(modification: Modification) -> set[str]:
+    """The files that a change makes, changes, moves or removes."""
+    moved = {
+        str(facts["from"]) for facts in modification.modified_files.values() if "from" in facts
+    }
+    return moved.union(modification.affected_files)
+
+
 def differs(change: ChangeReport, findings: Findings | None) -> bool:
     """Whether what was reported is not what was found, as far as anything was reported."""
     if findings is None:

@@ -17,6 +17,9 @@ ALLOWED: dict[ModificationStatus, frozenset[ModificationStatus]] = {
     _S.REJECTED: frozenset({_S.APPLIED}),
 }
 
+OPEN = frozenset({_S.PENDING, _S.APPROVED})
+"""Those that may still be applied."""
+
 
 def set_status(modification: Modification, to: ModificationStatus) -> None:
     """Move a change.

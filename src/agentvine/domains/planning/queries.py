@@ -21,6 +21,7 @@ from agentvine.domains.plans.errors import ArtifactUnreadable
 from agentvine.domains.plans.models import Plan
 from agentvine.domains.tasks.models import Task
 from agentvine.domains.tasks.states import FINAL
+from agentvine.kit.globs import find_common
 from agentvine.protocol.planning import (
     DriftItemOut,
     OverlapOut,
@@ -155,7 +156,7 @@ def _overlaps_within(steps: Sequence[PlanStep]) -> list[OverlapOut]:
             is_ordered=one.key in before[other.key] or other.key in before[one.key],
         )
         for one, other in combinations(steps, 2)
-        if (shared := sorted({*one.files} & {*other.files}))
+        if (shared := find_common(one.files, other.files))
     ]
 
 
@@ -186,5 +187,5 @@ async def _overlaps_with_others(
         for step in steps
         for task, other in rows
         if (theirs := known[other.id].get(task.plan_step or ""))
-        and (shared := sorted({*step.files} & {*theirs.files}))
+        and (shared := find_common(step.files, theirs.files))
     ]

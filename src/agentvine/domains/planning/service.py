@@ -136,6 +136,7 @@ async def _make_task(
         target_branch=plan.target_branch,
         definition_of_done=step.definition_of_done,
         depends_on=_blockers(step, made),
+        touches=step.files,
         run=step.run or wanted.run,
         agent_id=wanted.agent_id,
         start=wanted.start,

@@ -62,6 +62,8 @@ class RepositoryInspector:
             sandbox=wanted.sandbox.model_dump(mode="json") if wanted.sandbox else None,
             limits=wanted.limits.model_dump(mode="json", exclude_none=True),
             workspace=wanted.workspace.model_dump(mode="json", exclude_defaults=True),
+            overlap_waits=wanted.overlap_waits,
+            trial_merges=wanted.trial_merges,
             notes=tuple(await self._notes(info, branch, wanted.workspace)),
         )
 

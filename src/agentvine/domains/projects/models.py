@@ -100,6 +100,10 @@ class Repository(Base):
     """What each of its runs may use."""
     workspace: Mapped[dict[str, Any]] = document(dict)
     """What each of its runs finds in its work tree."""
+    overlap_waits: Mapped[bool] = flag(default=True, nullable=False)
+    """Whether a task waits while another one is at work on files that it touches."""
+    trial_merges: Mapped[bool] = flag(default=True, nullable=False)
+    """Whether merges of its live changes are tried beforehand."""
     row_version: Mapped[int] = integer(1, nullable=False)
     created_at: Mapped[datetime] = stamp_now()
     updated_at: Mapped[datetime] = stamp_now()

@@ -149,6 +149,8 @@ class RepositoryFacts:
     sandbox: dict[str, Any] | None = None
     limits: dict[str, Any] = field(default_factory=dict[str, Any])
     workspace: dict[str, Any] = field(default_factory=dict[str, Any])
+    overlap_waits: bool = True
+    trial_merges: bool = True
     notes: tuple[str, ...] = ()
     """What is worth knowing before the first run, in sentences."""
 
@@ -179,6 +181,8 @@ async def register_repository(
         sandbox=facts.sandbox,
         limits=facts.limits,
         workspace=facts.workspace,
+        overlap_waits=facts.overlap_waits,
+        trial_merges=facts.trial_merges,
     )
     try:
         async with tx.begin_nested():

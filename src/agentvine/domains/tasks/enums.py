@@ -6,6 +6,7 @@ from uuid import UUID
 from agentvine.protocol.enums import (
     DependencyType,
     PermissionLevel,
+    TaskFileSource,
     TaskPriority,
     TaskStatus,
     TaskType,
@@ -15,6 +16,8 @@ __all__ = [
     "DependencyType",
     "PermissionLevel",
     "TaskDependencyId",
+    "TaskFileId",
+    "TaskFileSource",
     "TaskId",
     "TaskPriority",
     "TaskStatus",
@@ -24,3 +27,4 @@ __all__ = [
 
 TaskId = NewType("TaskId", UUID)
 TaskDependencyId = NewType("TaskDependencyId", UUID)
+TaskFileId = NewType("TaskFileId", UUID)

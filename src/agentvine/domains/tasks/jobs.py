@@ -30,17 +30,19 @@ class TaskChores:
         """Settle blocked tasks whose blockers are all completed. Returns how many."""
         async with self.database.read() as read:
             found = await queries.list_unblocked(read, _BATCH)
-        return sum([await self._settle(task_id) for task_id in found])
+        return sum([await settle_blocked(self.database, _ACTOR, task_id) for task_id in found])
 
-    async def _settle(self, task_id: uuid.UUID) -> bool:
-        try:
-            async with self.database.transaction(_ACTOR) as tx:
-                task = await queries.try_lock_task(tx, task_id)
-                if task is None or task.status is not TaskStatus.BLOCKED:
-                    return False
-                await service.settle(tx, task)
-                # One that stays where it is is no work done: the chore would turn without a pause.
-                return task.status is not TaskStatus.BLOCKED
-        except Exception:  # the boundary of a job: the other tasks are settled still
-            log.exception("task.not_settled", task=str(task_id))
-            return False
+
+async def settle_blocked(database: Database, actor: SystemActor, task_id: uuid.UUID) -> bool:
+    """Settle one task, if it is blocked still and nobody holds it. Returns whether it moved."""
+    try:
+        async with database.transaction(actor) as tx:
+            task = await queries.try_lock_task(tx, task_id)
+            if task is None or task.status is not TaskStatus.BLOCKED:
+                return False
+            await service.settle(tx, task)
+            # One that stays where it is is no work done: the chore would turn without a pause.
+            return task.status is not TaskStatus.BLOCKED
+    except Exception:  # the boundary of a job: the other tasks are settled still
+        log.exception("task.not_settled", task=str(task_id))
+        return False

@@ -31,6 +31,8 @@ from agentvine.domains.tasks.enums import (
     DependencyType,
     PermissionLevel,
     TaskDependencyId,
+    TaskFileId,
+    TaskFileSource,
     TaskId,
     TaskPriority,
     TaskStatus,
@@ -63,6 +65,12 @@ class Task(Base):
         partial_index(
             "uq_tasks_plan_step", "plan_id", "plan_step", where="plan_step IS NOT NULL", unique=True
         ),
+        # Few at any time: the rest of the history is not in it.
+        partial_index(
+            "idx_tasks_waiting_for_files",
+            "repository_id",
+            where="waits_for_files_since IS NOT NULL",
+        ),
     )
 
     id: Mapped[TaskId] = uuid_key()
@@ -88,6 +96,8 @@ class Task(Base):
     metadata_: Mapped[dict[str, Any]] = document(dict, nullable=True, name="metadata")
     total_tokens_used: Mapped[int] = integer(0)
     total_cost_usd: Mapped[Decimal] = money(10, 6, "0")
+    waits_for_files_since: Mapped[datetime | None] = stamp()
+    """Since when it is blocked because others are at work on its files."""
     budget_usd: Mapped[Decimal | None] = money(10, 2)
     """What its calls to language models may cost in all; NULL: as much as other budgets allow."""
     project_id: Mapped[ProjectId] = foreign_key("projects.id", on_delete="CASCADE")
@@ -134,6 +144,28 @@ class TaskDependency(Base):
         DependencyType, 20, default=DependencyType.BLOCKS
     )
     created_at: Mapped[datetime] = stamp_now()
+
+
+class TaskFile(Base):
+    """Files that a task touches: a path, or a pattern of paths."""
+
+    __tablename__ = "task_files"
+    __table_args__ = (
+        Index("idx_task_files_task", "task_id"),
+        Index("idx_task_files_repository", "repository_id"),
+        # What a task that is to be queued is compared with.
+        partial_index("idx_task_files_live", "repository_id", where="live_since IS NOT NULL"),
+    )
+
+    id: Mapped[TaskFileId] = uuid_key()
+    task_id: Mapped[TaskId] = foreign_key("tasks.id", on_delete="CASCADE")
+    repository_id: Mapped[RepositoryId] = foreign_key("repositories.id", on_delete="CASCADE")
+    """The task's own."""
+    pattern: Mapped[str] = varchar(1000)
+    source: Mapped[TaskFileSource] = choice(TaskFileSource, 20)
+    live_since: Mapped[datetime | None] = stamp()
+    """Set while the task may hold it, or waits for it; which of them, its status says."""
+    created_at: Mapped[datetime] = stamp_now(nullable=False)
 
 
 number_within_parent(

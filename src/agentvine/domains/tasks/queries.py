@@ -152,6 +152,8 @@ async def list_unblocked(read: ReadSession, limit: int) -> Sequence[uuid.UUID]:
     query = select(Task.id).where(
         Task.status == TaskStatus.BLOCKED,
         Task.deleted_at.is_(None),
+        # Who waits for files is let go by the chore of the files.
+        Task.waits_for_files_since.is_(None),
         # What waits for a person, or for its budget, waits for no task.
         Task.context["is_started"].as_boolean(),
         ~is_held,

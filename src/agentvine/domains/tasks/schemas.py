@@ -1,7 +1,7 @@
 """Tasks as clients see them."""
 
 from agentvine.db.session import ReadSession
-from agentvine.domains.tasks import queries
+from agentvine.domains.tasks import files, queries
 from agentvine.domains.tasks.context import read_context
 from agentvine.domains.tasks.models import Task
 from agentvine.protocol.tasks import TaskDetailOut, TaskOut
@@ -45,9 +45,12 @@ async def task_detail_out(read: ReadSession, task: Task) -> TaskDetailOut:
     """A task with what it waits for, what waits for it, and its sub-tasks."""
     blockers = await queries.list_dependencies(read, task.id)
     dependants = await queries.list_dependants(read, task.id)
+    waits = await files.list_current_waits(read, task)
     return TaskDetailOut(
         **task_out(task).model_dump(),
         dependencies=[queries.relation_out(relation, other) for relation, other in blockers],
         dependants=[queries.relation_out(relation, task) for relation, _ in dependants],
         sub_tasks=[task_out(child) for child in await queries.list_sub_tasks(read, task)],
+        touches=await files.list_files(read, task.id),
+        waits_for_files=[files.wait_out(wait) for wait in waits],
     )

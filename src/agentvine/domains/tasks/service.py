@@ -17,9 +17,9 @@ from agentvine.domains.identity import history
 from agentvine.domains.plans.enums import PlanId
 from agentvine.domains.projects import queries as projects
 from agentvine.domains.projects.models import Project, Repository
-from agentvine.domains.tasks import dependencies, queries
+from agentvine.domains.tasks import dependencies, files, queries
 from agentvine.domains.tasks.context import TaskContext, read_context, write_context
-from agentvine.domains.tasks.enums import PermissionLevel, TaskStatus
+from agentvine.domains.tasks.enums import PermissionLevel, TaskFileSource, TaskStatus
 from agentvine.domains.tasks.errors import (
     InvalidTransition,
     ProjectMissing,
@@ -108,6 +108,9 @@ async def create_task(
         project_id=project.id,
         after={"ref": f"T-{task.number}", "title": task.title, "type": wanted.type.value},
     )
+    if wanted.touches:
+        source = TaskFileSource.PLAN if origin else TaskFileSource.DECLARED
+        await files.set_files(tx, task, wanted.touches, source)
     await dependencies.add_new_tasks_blockers(tx, actor, task, set(wanted.depends_on))
     await tx.flush()  # the blockers just added are read back
     await settle(tx, task)
@@ -153,9 +156,9 @@ async def settle(tx: Transaction, task: Task) -> None:
         if task.status is not TaskStatus.BLOCKED:
             set_status(tx, task, TaskStatus.PENDING, reason=WAITS_FOR_START)
         return
-    blockers = await queries.list_blockers(tx, task.id)
-    if blockers:
-        set_status(tx, task, TaskStatus.BLOCKED, reason=dependencies.describe(blockers))
+    told = await _what_holds_back(tx, task)
+    if told is not None:
+        set_status(tx, task, TaskStatus.BLOCKED, reason=told)
         return
     set_status(tx, task, TaskStatus.QUEUED)
     tx.emit(TaskReady(task))
@@ -172,10 +175,22 @@ async def hold_back(tx: Transaction, task: Task) -> None:
     if task.status is not TaskStatus.QUEUED:
         await settle(tx, task)
         return
+    told = await _what_holds_back(tx, task)
+    if told is not None:
+        set_status(tx, task, TaskStatus.BLOCKED, reason=told)
+        tx.emit(TaskHeldBack(task))
+
+
+async def _what_holds_back(tx: Transaction, task: Task) -> str | None:
+    """Tasks that must be completed first, or others that are at work on its files."""
     blockers = await queries.list_blockers(tx, task.id)
     if blockers:
-        set_status(tx, task, TaskStatus.BLOCKED, reason=dependencies.describe(blockers))
-        tx.emit(TaskHeldBack(task))
+        task.waits_for_files_since = None
+        return dependencies.describe(blockers)
+    told = await files.hold_files(tx, task)
+    if told is not None and task.waits_for_files_since is None:
+        task.waits_for_files_since = tx.now
+    return told
 
 
 async def edit_task(tx: Transaction, task: Task, change: TaskEditIn) -> Task:
@@ -188,7 +203,7 @@ async def edit_task(tx: Transaction, task: Task, change: TaskEditIn) -> Task:
         AgentUnusable: It is inactive, or another project's.
     """
     fields = change.model_dump(exclude_unset=True)
-    before = {name: _field(task, name) for name in fields}
+    before = {name: _field(task, name) for name in fields if name != "touches"}
     if "run" in fields and change.run is not None:
         if task.status in RUNNING:
             raise TaskRunning("Cancel it first, or wait until this attempt has ended.")
@@ -199,6 +214,8 @@ async def edit_task(tx: Transaction, task: Task, change: TaskEditIn) -> Task:
             check_runnable(task, change.run)
         write_context(task, context.model_copy(update={"run": change.run}))
         fields.pop("run")
+    if "touches" in fields:
+        await files.set_files(tx, task, fields.pop("touches"), TaskFileSource.DECLARED)
     if "agent_id" in fields:
         await _assign(tx, task, fields.pop("agent_id"))
     if "permission" in fields:
@@ -215,6 +232,9 @@ async def edit_task(tx: Transaction, task: Task, change: TaskEditIn) -> Task:
     )
     tx.emit(TaskEdited(task))
     await tx.flush()
+    if change.touches is not None and task.status in HELD | {TaskStatus.QUEUED}:
+        await hold_back(tx, task)
+        await tx.flush()
     await tx.refresh(task)
     return task
 
@@ -319,6 +339,7 @@ async def finish_task(
 ) -> None:
     """End a task, and tell those that wait for it: they go on, or learn why they cannot."""
     set_status(tx, task, status, reason=reason)
+    await files.release_files(tx, task)
     await _settle_dependants(tx, task)
 
 

@@ -35,6 +35,7 @@ STARTED = {
 CAN_FINISH = """
     t.status IN ('in_progress', 'testing')
     AND NOT EXISTS (SELECT FROM task_dependencies d WHERE d.depends_on_task_id = t.id)
+    AND NOT EXISTS (SELECT FROM task_files f WHERE f.task_id = t.id)
 """
 """Whether a task ``t`` can be finished without looking at others.
 

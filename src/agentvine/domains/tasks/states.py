@@ -54,6 +54,8 @@ def set_status(tx: Transaction, task: Task, to: TaskStatus, *, reason: str | Non
         )
     task.status = to
     task.status_reason = reason
+    if to is not _S.BLOCKED:
+        task.waits_for_files_since = None
     if to is _S.IN_PROGRESS and task.started_at is None:
         task.started_at = tx.now
     task.completed_at = tx.now if to in FINAL else None

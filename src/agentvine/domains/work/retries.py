@@ -4,15 +4,8 @@ import random
 from dataclasses import dataclass
 
 from agentvine.config.settings import QueueSettings
-from agentvine.protocol.enums import FailureClass, FailureHandling, TaskPriority
+from agentvine.protocol.enums import FailureClass, FailureHandling
 from agentvine.protocol.queue import MAX_DELAY_SECONDS
-
-_WEIGHT = {
-    TaskPriority.LOW: -1,
-    TaskPriority.NORMAL: 0,
-    TaskPriority.HIGH: 1,
-    TaskPriority.CRITICAL: 2,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +91,3 @@ def back_off(retry_count: int, settings: QueueSettings, draw: random.Random) -> 
         settings.retry_cap_seconds, settings.retry_base_seconds * 2.0 ** min(retry_count, 32)
     )
     return delay * draw.uniform(1 - settings.retry_jitter, 1 + settings.retry_jitter)
-
-
-def rank_of(enqueued_at_seconds: float, priority: TaskPriority, settings: QueueSettings) -> int:
-    """The order of claims, in microseconds: each step of priority is worth one ageing step."""
-    step = settings.ageing_step_seconds * _WEIGHT[priority]
-    return round((enqueued_at_seconds - step) * 1_000_000)

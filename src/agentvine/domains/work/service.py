@@ -15,13 +15,13 @@ from agentvine.domains.identity import history
 from agentvine.domains.projects.models import Repository
 from agentvine.domains.tasks.context import read_context
 from agentvine.domains.tasks.models import Task
+from agentvine.domains.tasks.ranking import rank_of
 from agentvine.domains.work import limits, store
 from agentvine.domains.work.branches import branch_name_for
 from agentvine.domains.work.capabilities import intern_requirements
 from agentvine.domains.work.enums import OrderStatus
 from agentvine.domains.work.errors import OrderClaimed
 from agentvine.domains.work.models import WorkOrder
-from agentvine.domains.work.retries import rank_of
 from agentvine.domains.work.settling import CHANNEL, ended
 from agentvine.domains.workers.service import NEWS
 from agentvine.kit.ids import new_id

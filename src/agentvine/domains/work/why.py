@@ -11,6 +11,7 @@ from agentvine.db.session import ReadSession
 from agentvine.domains.agents.models import Agent
 from agentvine.domains.conversations import questions
 from agentvine.domains.projects.models import Project, Repository
+from agentvine.domains.tasks import files
 from agentvine.domains.tasks import queries as tasks
 from agentvine.domains.tasks.context import read_context
 from agentvine.domains.tasks.enums import TaskStatus
@@ -22,6 +23,7 @@ from agentvine.domains.work.limits import LimitState
 from agentvine.domains.work.models import Limit, WorkOrder
 from agentvine.domains.workers.enums import CapabilityLevel, WorkerStatus
 from agentvine.domains.workers.models import Worker
+from agentvine.kit.spans import roughly
 from agentvine.protocol.enums import FailureClass, FailureHandling
 from agentvine.protocol.queue import WaitReason, WhyOut
 
@@ -84,6 +86,9 @@ async def _not_waiting(read: ReadSession, task: Task, order: WorkOrder | None) -
         ]
         told = ", ".join(f"{row['task']} ({row['status']})" for row in waits[:_SHOWN])
         return [_reason("dependencies", f"waits for {told}", blockers=waits)]
+    if waits := await files.list_current_waits(read, task):
+        others = [files.wait_out(wait).model_dump(mode="json") for wait in waits]
+        return [_reason("files", files.describe(waits), tasks=others)]
     if task.status is TaskStatus.PENDING:
         told = task.status_reason or "nobody has started it; `agentvine task start`"
         return [_reason("not_started", told)]
@@ -149,8 +154,8 @@ async def _asks(read: ReadSession, task: Task, order: WorkOrder) -> list[WaitRea
 def _too_early(order: WorkOrder, now: datetime) -> list[WaitReason]:
     if order.available_at <= now:
         return []
-    seconds = round((order.available_at - now).total_seconds())
-    told = f"not before {_iso(order.available_at)}, in {seconds} s"
+    soon = roughly((order.available_at - now).total_seconds())
+    told = f"not before {_iso(order.available_at)}, in {soon}"
     if _is_of_provider(order):
         told += f", when a provider's limit is lifted: {order.error_message}"
         return [_reason("provider_limited", told, available_at=_iso(order.available_at))]
