@@ -18,6 +18,7 @@ log = structlog.get_logger(__name__)
 
 _STEP_SECONDS = 120.0
 _OVERDUE_SECONDS = 60.0
+_AGAIN_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,14 @@ class Supervisor:
         ]
 
     async def _loop(self, chore: Chore) -> None:
+        while not self._stopping.is_set():
+            try:
+                await self._repeat(chore)
+            except Exception as error:  # supervisor of a loop: log, and begin again
+                log.warning("chore.died", chore=chore.name, error=repr(error), exc_info=error)
+                await asyncio.sleep(min(chore.every_seconds, _AGAIN_SECONDS))
+
+    async def _repeat(self, chore: Chore) -> None:
         async with self.database.hints.subscribe(chore.channel or chore.name) as hints:
             while not self._stopping.is_set():
                 did = await self._step(chore)
@@ -83,6 +92,12 @@ class Supervisor:
         try:
             async with asyncio.timeout(chore.deadline_seconds):
                 did = await chore.run()
+        except asyncio.CancelledError as error:
+            if self._stopping.is_set():
+                raise
+            # Something that it waited for was cancelled; we were not.
+            log.warning("chore.failed", chore=chore.name, error=repr(error), exc_info=error)
+            return 0
         except Exception as error:  # supervisor of a loop: log, and try again
             log.warning("chore.failed", chore=chore.name, error=repr(error), exc_info=error)
             return 0

@@ -30,6 +30,7 @@ from agentvine.runtimes.base import RuntimeInfo
 from agentvine.runtimes.registry import RuntimeRegistry, builtin_runtimes
 from agentvine.worker.claims import Claims
 from agentvine.worker.config import WorkerConfig
+from agentvine.worker.delivery import Outbox
 from agentvine.worker.folders import PendingReport, RunFolder
 from agentvine.worker.heartbeat import Heartbeat, HeartbeatEvents, Identity
 from agentvine.worker.isolation import find_isolation
@@ -116,6 +117,7 @@ async def open_tools(
                 book=LeaseBook(),
                 heartbeat=partial(Heartbeat, config.server_url, config.token),
                 isolation=isolation,
+                outbox=Outbox(client),
             )
 
 

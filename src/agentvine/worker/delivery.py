@@ -5,7 +5,7 @@ may be repeated, so it does not matter where an earlier try, or an earlier proce
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from enum import StrEnum
 from pathlib import Path
 
@@ -13,12 +13,15 @@ import structlog
 
 from agentvine.client import Client, RetryPolicy
 from agentvine.kit.errors import AppError, Conflict, Internal, LimitReached, NotFound
+from agentvine.kit.gathering import Gatherer
 from agentvine.protocol.enums import FailureClass
-from agentvine.protocol.queue import ExecutionReport, FailIn, OrderOutcome
+from agentvine.protocol.queue import ExecutionReport, FailIn, OrderOutcome, ReportIn
 from agentvine.worker.folders import PendingReport, RunFolder
 from agentvine.worker.shipping import TRY_AGAIN
 
 _RETRY = RetryPolicy(base_seconds=0.25, cap_seconds=5.0)
+_MAX_TOGETHER = 20
+"""Reports in one request; each may be some hundred KiB."""
 _MAX_BUGS = 20
 """So many failures of the server itself on one report, and the report is taken for the cause."""
 
@@ -43,18 +46,72 @@ class _Refused(Exception):
         self.error = error
 
 
+class Outbox:
+    """The way of all of a worker's reports: what is ready while others are sent goes together."""
+
+    def __init__(self, client: Client) -> None:
+        """Use the worker's connections."""
+        self._client = client
+        self._gathered: Gatherer[PendingReport, OrderOutcome | AppError | None] = Gatherer(
+            self._send_some,
+            fits=lambda chosen, _: len(chosen) < _MAX_TOGETHER,
+            turns_at_once=2,
+        )
+
+    async def send(self, report: PendingReport) -> OrderOutcome:
+        """What the server says to a report.
+
+        Raises:
+            AppError: It refuses it, or cannot be reached.
+        """
+        answer = await self._gathered.join(report)
+        if isinstance(answer, AppError):
+            raise answer
+        # What is refused among others is asked alone: only that answer says all there is to say.
+        return answer or await self._send_alone(report)
+
+    async def _send_some(
+        self, reports: Sequence[PendingReport]
+    ) -> list[OrderOutcome | AppError | None]:
+        if len(reports) == 1:
+            try:
+                return [await self._send_alone(reports[0])]
+            except AppError as error:
+                return [error]
+        together = [ReportIn(**dict(report)) for report in reports]
+        try:
+            answers = await self._client.queue.report_many(together)
+        except AppError as error:
+            log.info("reports.not_sent_together", count=len(reports), code=error.code)
+            return [None] * len(reports)
+        return [answer.outcome for answer in answers]
+
+    async def _send_alone(self, report: PendingReport) -> OrderOutcome:
+        queue = self._client.queue
+        if report.release is not None:
+            return await queue.release(report.release)
+        if report.complete is not None:
+            return await queue.complete(report.complete)
+        assert report.fail is not None, "a report is one of three"
+        return await queue.fail(report.fail)
+
+
 class Delivery:
     """Delivers one run's report."""
 
-    def __init__(self, client: Client, folder: RunFolder, shipping: Awaitable[None]) -> None:
+    def __init__(
+        self, client: Client, outbox: Outbox, folder: RunFolder, shipping: Awaitable[None]
+    ) -> None:
         """Prepare.
 
         Args:
             client: Where to.
+            outbox: By which way.
             folder: Whose report.
             shipping: Done when the log is acknowledged, or not wanted.
         """
         self._client = client
+        self._outbox = outbox
         self._folder = folder
         self._shipping = shipping
         self._has_put_bundle = False
@@ -102,18 +159,11 @@ class Delivery:
             await asyncio.sleep(pause)
 
     async def _send_once(self, report: PendingReport) -> OrderOutcome:
-        queue = self._client.queue
-        if report.release is not None:
-            return await queue.release(report.release)
         message = report.complete or report.fail
-        assert message is not None, "a report is one of three"
-        change = message.report.change
+        change = message.report.change if message is not None else None
         if change is not None and change.bundle_sha256 is not None:
             await self._put_bundle()
-        if report.complete is not None:
-            return await queue.complete(report.complete)
-        assert report.fail is not None
-        return await queue.fail(report.fail)
+        return await self._outbox.send(report)
 
     async def _put_bundle(self) -> None:
         if self._has_put_bundle:

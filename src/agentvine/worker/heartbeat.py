@@ -25,6 +25,7 @@ from agentvine.protocol.queue import HeartbeatIn, HeartbeatOut, Held, LeaseState
 from agentvine.worker.leases import Lease, LeaseBook, LeaseEnd
 
 _JITTER = 0.1
+_AGAIN_SECONDS = 0.5
 _WATCH_SECONDS = 0.1
 _NEWS_SECONDS = 0.5
 """A run that has been in a phase for so long is spoken of before the next beat is due."""
@@ -76,6 +77,8 @@ class Heartbeat:
         self._told: dict[uuid.UUID, ExecutionPhase] = {}
         self._news_since: float | None = None
         self._ready = threading.Event()
+        self._ended = threading.Event()
+        """We are told to stop: what dies is not started again."""
         # A daemon: should the main thread die of an error, the process must not live on for us.
         self._thread = threading.Thread(target=self._main, name="heartbeat", daemon=True)
 
@@ -97,6 +100,7 @@ class Heartbeat:
 
     def stop(self) -> None:
         """Stop, and wait until stopped."""
+        self._ended.set()
         self._call(self._stopping)
         if self._thread.is_alive():
             self._thread.join(timeout=10)
@@ -108,23 +112,43 @@ class Heartbeat:
                 self._loop.call_soon_threadsafe(event.set)
 
     def _main(self) -> None:
-        asyncio.run(self._run())
+        while not self._ended.is_set():
+            try:
+                asyncio.run(self._run())
+            except Exception:
+                # The supervisor of the thread: without beats every run would be ended, and without
+                # a watch over deadlines none in time.
+                log.exception("heartbeat.died")
+                self._ended.wait(_AGAIN_SECONDS)
 
     async def _run(self) -> None:
+        """Beat, listen and watch until told to stop.
+
+        Raises:
+            Exception: One of the three has died; none of them goes on without the others.
+        """
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
         self._held = asyncio.Event()
         self._stopping = asyncio.Event()
         self._ready.set()
-        tasks: list[asyncio.Task[None]] = [
+        if self._ended.is_set():
+            return  # told while this loop was being made
+        loops = [
             asyncio.create_task(self._keep_beating(self._wake)),
             asyncio.create_task(self._keep_listening(self._wake, self._held)),
             asyncio.create_task(self._watch_deadlines()),
         ]
-        await self._stopping.wait()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait([stopping, *loops], return_when=asyncio.FIRST_COMPLETED)
+            for task in loops:
+                if task.done():
+                    task.result()
+        finally:
+            for task in (stopping, *loops):
+                task.cancel()
+            await asyncio.gather(stopping, *loops, return_exceptions=True)
 
     async def _keep_beating(self, wake: asyncio.Event) -> None:
         assert self._identity is not None

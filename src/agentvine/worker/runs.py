@@ -152,9 +152,9 @@ class Run:
             # The lease was lost: nobody asks for the result any more. The rescue ref keeps it.
             self._folder.remove()
             return
-        delivered = await Delivery(self._tools.client, self._folder, output.shipping).deliver(
-            report
-        )
+        delivered = await Delivery(
+            self._tools.client, self._tools.outbox, self._folder, output.shipping
+        ).deliver(report)
         settle(self._folder, delivered, self._tools.places.refused)
 
 

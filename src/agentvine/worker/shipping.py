@@ -26,6 +26,8 @@ from agentvine.worker.spool import LogSpool, SpooledLine
 TRY_AGAIN = (Unavailable, LimitReached, Internal, Unauthenticated, Forbidden)
 """What may pass: the server is away or broken, or our token is being replaced."""
 _RETRY = RetryPolicy(base_seconds=0.2, cap_seconds=3.0)
+_MAX_CRASHES = 4
+"""So many in a row, and the run's outcome is told without its last lines."""
 _MAX_PARTS = 16
 _PROGRAM = ("stdout", "stderr")
 
@@ -62,7 +64,7 @@ class LogShipper:
 
     async def run(self) -> None:
         """Ship lines as they come; return when the spool is closed and all are acknowledged."""
-        failures = 0
+        failures = crashes = 0
         while not self.is_given_up:
             if self._sent >= self._spool.size:
                 if self._spool.is_closed:
@@ -72,7 +74,7 @@ class LogShipper:
                 continue
             try:
                 await self._send_some()
-                failures = 0
+                failures = crashes = 0
             except TRY_AGAIN as error:
                 if failures == 0:
                     log.warning("log.not_sent", problem=error.detail, code=error.code)
@@ -81,6 +83,13 @@ class LogShipper:
                 await asyncio.sleep(pause)
             except AppError as error:
                 self._give_up(error)
+            except Exception as error:
+                # The supervisor of this loop: the run's outcome is told after its lines only.
+                log.exception("log.shipping_crashed", execution=str(self._execution_id))
+                crashes += 1
+                if crashes >= _MAX_CRASHES:
+                    self._give_up(Internal(f"Its lines cannot be read or sent: {error}"))
+                await asyncio.sleep(_RETRY.pause(crashes, None))
 
     async def _send_some(self) -> None:
         lines = await asyncio.to_thread(self._spool.read, self._sent)

@@ -14,6 +14,7 @@ from agentvine.kit.redaction import Redactor
 from agentvine.runtimes.registry import RuntimeRegistry
 from agentvine.runtimes.steering import Mailbox
 from agentvine.worker.config import WorkerConfig
+from agentvine.worker.delivery import Outbox
 from agentvine.worker.heartbeat import Heartbeat, HeartbeatEvents
 from agentvine.worker.isolation import Isolation
 from agentvine.worker.leases import Lease, LeaseBook
@@ -36,6 +37,7 @@ class WorkerTools:
     heartbeat: Callable[[LeaseBook, HeartbeatEvents], Heartbeat]
     """Makes the one that extends the leases in the book."""
     isolation: Isolation
+    outbox: Outbox
 
 
 class StopReason(StrEnum):

@@ -190,6 +190,9 @@ async def keep_up(tools: WorkerTools) -> None:
                 log.info(event, kind=done.kind, name=done.name, detail=done.detail)
         except (AppError, OSError) as error:
             log.warning("leftovers.not_cleared", problem=str(error))
+        except Exception:
+            # The supervisor of this loop: what is left lying about would fill the disk.
+            log.exception("leftovers.crashed")
         await asyncio.sleep(_EVERY_SECONDS)
 
 

@@ -27,6 +27,7 @@ from agentvine.runtimes.registry import RuntimeRegistry
 from agentvine.server.lifespan import running
 from agentvine.worker.config import WorkerConfig
 from agentvine.worker.daemon import Worker
+from agentvine.worker.delivery import Outbox
 from agentvine.worker.heartbeat import Heartbeat, HeartbeatEvents, Identity
 from agentvine.worker.isolation import Isolation
 from agentvine.worker.leases import LeaseBook
@@ -144,6 +145,7 @@ class WorkerMachine:
                     book=LeaseBook(self.loop.time),
                     heartbeat=lambda book, events: LoopHeartbeat(self._client, book, events),
                     isolation=Isolation(_BARE, Probe(best=_BARE), None, "simulated"),
+                    outbox=Outbox(client),
                 )
             )
             return await worker.run()
