@@ -401,6 +401,38 @@ def test_documents_and_who_is_given_them(cli: Cli, tmp_path: Path):
     assert cli("document", "show", "Style", *of).exit_code == 4
 
 
+def test_snapshots_of_a_repository(cli: Cli, repository: Repo, tmp_path: Path):
+    repository.commit({"requirements.txt": "flask==3\n"})
+    project = json_of(cli, "project", "create", "Snaps")["id"]
+    name = json_of(cli, "repo", "register", str(repository.path), "--project", project)["name"]
+    report, value = tmp_path / "coverage.xml", tmp_path / "value"
+    report.write_text('<coverage line-rate="0.75"/>')
+    value.write_text("s3cret\n")
+    assert cli("context", "compare", name).exit_code == 4, "there is one"
+    said(cli("context", "create", name, "--coverage", str(report)), "is taken at", "1 dependencies")
+    said(cli("context", "env", "set", name, "KEY", "--value-file", str(value)), "KEY is set")
+    assert cli("context", "env", "set", name, "KEY").exit_code == 2, "no value"
+    said(cli("context", "show", name), "flask ==3", "KEY", "coverage", "75")
+    assert "s3cret" not in cli("context", "show", name, "--json").out
+    said(cli("context", "files", name), "requirements.txt", "file")
+    said(cli("context", "files", name, "requirements.txt"), "flask==3")
+    first = json_of(cli, "context", "show", name)["id"]
+    repository.commit({"requirements.txt": "flask==4\n", "Procfile": "web: x\n"})
+    said(cli("context", "create", name), "is taken at")
+    compared = cli("context", "compare", name)
+    said(compared, "added    Procfile", "pypi:flask: ==3 -> ==4", "test_coverage 75 -> -")
+    assert cli("context", "compare", first).out == compared.out
+    said(cli("context", "compare", first, first), "nothing differs")
+    said(cli("context", "list", "--repo", name, "--variable", "KEY"), "active")
+    said(cli("context", "env", "unset", name, "KEY"), "KEY is unset")
+    said(cli("context", "archive", first), "is archived")
+    said(cli("context", "list", "--repo", name, "--status", "archived"), first)
+    said(cli("context", "activate", first), "is active")
+    assert cli("context", "delete", name, "--yes").exit_code == 5, "the newest one stays"
+    said(cli("context", "delete", first, "--yes"), "is deleted")
+    assert cli("context", "show", first).exit_code == 4
+
+
 def test_providers_their_keys_and_their_models(cli: Cli, tmp_path: Path):
     key_file = tmp_path / "key"
 

@@ -204,6 +204,30 @@ def test_letting_agents_know(terminal: Terminal, tmp_path: Path):
     assert "bugfix" in rules
 
 
+def test_taking_snapshots(terminal: Terminal, tmp_path: Path):
+    repo = make_repo(tmp_path / "shop")
+    report, key = tmp_path / "coverage.xml", tmp_path / "key.txt"
+    report.write_text('<coverage line-rate="0.5"/>')
+    key.write_text("s3cret\n")
+    with terminal.sandbox.up("--workers", "0"):
+        terminal.sandbox.run("repo", "register", str(repo.path))
+        terminal.sandbox.run("context", "create", "shop")
+        repo.commit({"src/new.py": "new = 1\n"})
+        terminal.follow(
+            ROOT / "docs" / "how-to" / "take-snapshots.md",
+            {
+                "context create": Step(fill={"coverage.xml": str(report)}),
+                "context show": Step(),
+                "context compare": Step(),
+                "context env set": Step(fill={"key.txt": str(key)}),
+            },
+        )
+    said = terminal.outputs
+    assert "src/app.py" in said["context show"]
+    assert "added    src/new.py" in said["context compare"]
+    assert "API_KEY is set" in said["context env set"]
+
+
 async def ask_for(url: str, token: str) -> None:
     """Be a worker whose run asks something."""
     async with Client(url, token) as client:

@@ -223,6 +223,19 @@ CASES = {
     "GET /agents/{agent_id}/memories": Case("agents:read", ROW),
     "GET /agents/{agent_id}/memories/recall": Case("agents:read", ROW, query={"query": "x"}),
     "DELETE /agents/{agent_id}/memories": Case("agents:write", ROW, query={"category": "fact"}),
+    "GET /contexts": Case("projects:read", LIST, query={"path": "a.txt"}),
+    "POST /contexts": Case("projects:write", ROW, {"repository_id": "{repository_id}"}),
+    "GET /contexts/{context_id}": Case("projects:read", ROW),
+    "GET /contexts/{context_id}/files": Case("projects:read", ROW),
+    "GET /contexts/{context_id}/content": Case("projects:read", ROW, query={"path": "a.txt"}),
+    "GET /contexts/{context_id}/compare": Case("projects:read", ROW, query={"to": "{context_id}"}),
+    "POST /contexts/{context_id}/archive": Case("projects:write", ROW),
+    "POST /contexts/{context_id}/activate": Case("projects:write", ROW),
+    "DELETE /contexts/{context_id}": Case("projects:write", ROW),
+    "PUT /contexts/{context_id}/environment/{name}": Case(
+        "projects:write", ROW, {"value": "hidden"}
+    ),
+    "DELETE /contexts/{context_id}/environment/{name}": Case("projects:write", ROW),
     "GET /documents": Case("knowledge:read", LIST),
     "GET /documents/search": Case("knowledge:read", LIST, query={"query": "needle"}),
     "POST /documents": Case(

@@ -6,10 +6,13 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
+from agentvine.domains.contexts import service as contexts
+from agentvine.domains.contexts.service import Snapshot
 from agentvine.domains.gateway.bodies import BodyKeeper, Tape
 from agentvine.domains.planning.chat_log import ChatEntry, Proposal, write_entries
 from agentvine.domains.plans.models import ChatSession
 from agentvine.domains.projects import service as projects
+from agentvine.domains.projects.models import Repository
 from agentvine.domains.tasks import dependencies
 from agentvine.domains.usage.models import TokenUsage
 from agentvine.kit.ids import new_id
@@ -184,6 +187,28 @@ async def _with_document(api: Api, people: People, names: Names, queue: str) -> 
     return {"document_id": document["id"], "version": "1", "document_rule_id": rule["id"]}
 
 
+async def _with_context(api: Api, people: People, names: Names, queue: str) -> Names:
+    """A snapshot as if git had been asked, with a variable and a kept file."""
+    project_id = uuid.UUID(names["project_id"])
+    blob = {"project_id": project_id, "hash": "1" * 40, "size": 1, "content": "x"}
+    found = Snapshot(
+        branch="main",
+        commit_id="2" * 40,
+        codebase={"a.txt": {"hash": blob["hash"], "bytes": 1, "kind": "file"}},
+        total_bytes=1,
+        dependencies=[],
+        deployment={},
+        metrics={},
+    )
+    async with api.database.transaction(people.owner.actor) as tx:
+        repository = await tx.get_one(Repository, uuid.UUID(names["repository_id"]))
+        await contexts.keep_blobs(tx, [blob])
+        made = await contexts.keep_snapshot(tx, repository, found)
+    path = f"/contexts/{made.id}/environment/TOKEN"
+    await people.owner.call("PUT", path, json={"value": "hidden"})
+    return {"context_id": str(made.id), "name": "TOKEN"}
+
+
 async def _with_provider(api: Api, people: People, names: Names, queue: str) -> Names:
     provider = await _add_provider(people.owner, names["project_id"])
     return {"provider_id": provider["id"], "credential_id": provider["credentials"][0]["id"]}
@@ -234,6 +259,7 @@ _MORE: dict[frozenset[str], Callable[[Api, People, Names, str], Awaitable[Names]
     frozenset({"agent_id"}): _with_agent,
     frozenset({"plan_id", "chat_id", "proposal_id"}): _with_plan,
     frozenset({"document_id", "document_rule_id"}): _with_document,
+    frozenset({"context_id"}): _with_context,
     frozenset({"provider_id", "credential_id"}): _with_provider,
     frozenset({"price_id"}): _with_price,
     frozenset({"request_id"}): _with_call,

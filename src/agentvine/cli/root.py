@@ -40,6 +40,7 @@ COMMANDS: dict[str, Lazy] = {
         f"{_GROUPS}.worktrees:worktree", "Work trees on this machine.", asks_server=False
     ),
     "repo": Lazy(f"{_GROUPS}.projects:repo", "Repositories the team works on."),
+    "context": Lazy(f"{_GROUPS}.contexts:context", "Snapshots of repositories, compared."),
     "project": Lazy(f"{_GROUPS}.projects:project", "Projects and who may see them."),
     "budget": Lazy(f"{_GROUPS}.usage:budget", "What may be spent on language models."),
     "usage": Lazy(f"{_GROUPS}.usage:usage", "What language models used and cost."),

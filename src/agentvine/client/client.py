@@ -7,6 +7,7 @@ import httpx2
 from pydantic import SecretStr, TypeAdapter
 
 from agentvine.client.agents import AgentsApi
+from agentvine.client.contexts import ContextsApi
 from agentvine.client.conversations import ConversationsApi
 from agentvine.client.documents import DocumentsApi
 from agentvine.client.executions import ExecutionsApi
@@ -64,6 +65,7 @@ class Client:
         self.tokens = TokensApi(self._transport)
         self.projects = ProjectsApi(self._transport)
         self.repositories = RepositoriesApi(self._transport)
+        self.contexts = ContextsApi(self._transport)
         self.tasks = TasksApi(self._transport)
         self.queue = QueueApi(self._transport)
         self.limits = LimitsApi(self._transport)

@@ -7,6 +7,7 @@ from agentvine.db.base import Base
 from agentvine.db.registry import REGISTRY
 from agentvine.db.sqlite_checks import hold_sqlite_to_types
 from agentvine.domains.agents import models as agents
+from agentvine.domains.contexts import models as contexts
 from agentvine.domains.conversations import models as conversations
 from agentvine.domains.executions import models as executions
 from agentvine.domains.gateway import models as gateway
@@ -30,6 +31,7 @@ SLICES = (
     agents,
     workers,
     knowledge,
+    contexts,
     conversations,
     notifications,
     github,

@@ -7,6 +7,7 @@ from pathlib import Path
 from agentvine.git.names import check_commit_id
 from agentvine.git.places import Place, clean_room, locate
 from agentvine.git.runner import Git
+from agentvine.git.trees import split_batch
 
 _MAX_FILES = 2000
 _MAX_BYTES = 32 * 1024 * 1024
@@ -65,7 +66,7 @@ async def read_sources(
     notes = [f"{left} more files that may use it were not looked into."] if left else []
     return Sources(
         [_shown(path) for path in files],
-        dict(zip(map(_shown, chosen), _split(contents), strict=True)),
+        dict(zip(map(_shown, chosen), map(_text, split_batch(contents)), strict=True)),
         notes,
     )
 
@@ -106,17 +107,9 @@ def _first(wanted: Mapping[bytes, str], sizes: Mapping[bytes, int]) -> dict[byte
     return chosen
 
 
-def _split(output: bytes) -> list[str]:
-    # "<id> blob <size> LF <contents> LF", one after the other.
-    texts: list[str] = []
-    position = 0
-    while position < len(output):
-        end = output.index(b"\n", position)
-        size = int(output[position:end].rsplit(b" ", 1)[1])
-        texts.append(output[end + 1 : end + 1 + size].decode("utf-8", "replace"))
-        position = end + size + 2
-    return texts
-
-
 def _shown(path: bytes) -> str:
     return path.decode("utf-8", "backslashreplace")
+
+
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", "replace")

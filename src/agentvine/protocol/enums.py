@@ -46,6 +46,14 @@ class DocumentType(StrEnum):
     REFERENCE = "reference"
 
 
+class ContextStatus(StrEnum):
+    """Where a project context stands; `deleted` is its soft delete."""
+
+    ACTIVE = "active"
+    ARCHIVED = "archived"
+    DELETED = "deleted"
+
+
 class TaskPriority(StrEnum):
     """How soon; each step up counts as one ageing step of waiting."""
 

@@ -27,7 +27,7 @@ from agentvine.domains.work.events import (
     PlacesFreed,
 )
 from agentvine.domains.workers.events import WorkerRetired
-from agentvine.reactions import attempts, budgets, changes, queueing
+from agentvine.reactions import attempts, budgets, changes, contexts, queueing
 
 _UTC = ZoneInfo("UTC")
 
@@ -51,7 +51,7 @@ def build_reactions(settings: QueueSettings, zone: ZoneInfo = _UTC) -> Reactions
         AttemptEnded: (attempts.on_attempt_ended, of_budgets.on_attempt_ended),
         PlacesFreed: (queue.on_places_freed,),
         ChangeSeen: (changes.on_change_seen,),
-        ChangeApplied: (changes.on_change_applied,),
+        ChangeApplied: (changes.on_change_applied, contexts.on_change_applied),
         ChangeNotApplicable: (changes.on_change_not_applicable,),
         ChangeRejected: (changes.on_change_rejected,),
     }

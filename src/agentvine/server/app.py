@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI, Response
 from agentvine import __version__
 from agentvine.config.settings import Settings
 from agentvine.domains.agents import api as agents
+from agentvine.domains.contexts import api as contexts
 from agentvine.domains.conversations import api as conversations
 from agentvine.domains.executions import api as executions
 from agentvine.domains.gateway import api as gateway
@@ -45,6 +46,7 @@ API_PREFIX = "/api/v1"
 _SLICES = (
     identity,
     projects,
+    contexts,
     agents,
     plans,
     knowledge,

@@ -7,6 +7,8 @@ from typing import Any
 
 from agentvine.config.settings import Settings, environment_for_child
 from agentvine.db.session import Database
+from agentvine.domains.contexts.taking import SnapshotTaker
+from agentvine.domains.contexts.vault import ContextVault
 from agentvine.domains.executions.importing import BundleImporter
 from agentvine.domains.gateway.bodies import BodyKeeper
 from agentvine.domains.gateway.doors import ModelDoors
@@ -34,10 +36,20 @@ class Effects:
     desk: RepositoryDesk
     changes: ChangeWriter
     tracer: LineTracer
+    snapshots: SnapshotTaker
+    context_vault: ContextVault
 
     def by_class(self) -> dict[type[Any], object]:
         """Those that routes ask for."""
-        asked = (self.inspector, self.importer, self.applier, self.changes, self.tracer)
+        asked = (
+            self.inspector,
+            self.importer,
+            self.applier,
+            self.changes,
+            self.tracer,
+            self.snapshots,
+            self.context_vault,
+        )
         return {type(effect): effect for effect in asked}
 
 
@@ -73,4 +85,6 @@ def build_effects(settings: Settings, database: Database) -> Effects:
         desk=desk,
         changes=ChangeWriter(database, desk),
         tracer=LineTracer(database, desk),
+        snapshots=SnapshotTaker(database, desk),
+        context_vault=ContextVault.of(settings.secret_key),
     )

@@ -10,6 +10,7 @@ import structlog
 from agentvine.config.settings import Settings, with_secret_key
 from agentvine.db.session import Database
 from agentvine.domains.agents.jobs import MemoryChore
+from agentvine.domains.contexts.jobs import SnapshotChore
 from agentvine.domains.conversations.questions import CHANNEL as QUESTIONS
 from agentvine.domains.executions.jobs import ImportChore
 from agentvine.domains.executions.log_writing import LogWriter
@@ -69,6 +70,7 @@ _HOUR = 3600.0
 _USES_SECONDS = 30.0
 _TIDYING_SECONDS = 600.0
 _RECONCILE_SECONDS = 60.0
+_SNAPSHOT_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,7 @@ async def _serving(
     uses = LastUses(database)
     applying, importing = ApplyChore(effects.applier), ImportChore(effects.importer)
     foresight = ForesightChore(database, effects.desk)
+    snapshots = SnapshotChore(effects.snapshots)
     gateway, doors = open_gateway(settings, database, vault), open_doors(settings, database, vault)
     chats, mcp = ChatDesk(database, effects.desk, doors), McpDoor(TOOLBOX)
     supervisor = Supervisor(
@@ -130,6 +133,7 @@ async def _serving(
             *_queue_chores(settings, database, queue),
             *_change_chores(effects, applying, importing, poll),
             Chore("foresee", foresight.look, every_seconds=10 * poll),
+            Chore("contexts", snapshots.run, every_seconds=_SNAPSHOT_SECONDS),
             *_question_chores(settings, database, ModelAdviser(database, doors)),
             *_usage_chores(settings, database),
             Chore("keys", KeyWatch(gateway).look, every_seconds=BELIEVED_SECONDS),
@@ -166,7 +170,7 @@ async def _serving(
         http.stopping.set()
         await supervisor.stop()
         await _write_at_last(uses)
-        for part in (applying, importing, effects.applier, gateway, chats, doors, mcp):
+        for part in (snapshots, applying, importing, effects.applier, gateway, chats, doors, mcp):
             await part.close()
 
 

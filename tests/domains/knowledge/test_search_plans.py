@@ -2,14 +2,11 @@
 
 import re
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import event
 
 from agentvine.db.session import Database, ReadSession
 from agentvine.domains.agents import recall
@@ -21,6 +18,7 @@ from agentvine.kit.clock import SystemClock
 from agentvine.protocol.enums import TaskType
 from benchmarks.search.filling import Filled, Language, fill
 from tests.support.per_file import own_database
+from tests.support.query_plans import plan_of, statements_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
@@ -124,31 +122,3 @@ async def test_the_most_important_memories_are_read_in_their_order(library: Libr
 
     assert "idx_agent_memory_importance" in plan, plan
     assert "TEMP B-TREE" not in plan, plan
-
-
-@contextmanager
-def statements_of(database: Database) -> Iterator[list[tuple[str, Any]]]:
-    """What is sent to the database, with its values."""
-    seen: list[tuple[str, Any]] = []
-
-    def note(
-        connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
-    ) -> None:
-        if statement.lstrip().startswith(("SELECT", "WITH")):
-            seen.append((statement, parameters))
-
-    engine = database.engine.sync_engine
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
-
-
-async def plan_of(database: Database, statement: str, parameters: Any) -> str:
-    is_lite = database.dialect.serialises_writers
-    async with database.read() as read:
-        connection = await read.connection()
-        explained = f"EXPLAIN {'QUERY PLAN ' if is_lite else ''}{statement}"
-        rows = (await connection.exec_driver_sql(explained, tuple(parameters))).all()
-    return "\n".join(str(row[-1]) for row in rows)

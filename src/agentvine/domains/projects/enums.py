@@ -4,6 +4,19 @@ from enum import StrEnum
 from typing import NewType
 from uuid import UUID
 
+from agentvine.protocol.enums import ContextStatus
+
+__all__ = [
+    "ContextStatus",
+    "MemberRole",
+    "ProjectContextId",
+    "ProjectId",
+    "RepositoryId",
+    "TemplateCategory",
+    "TemplateComplexity",
+    "TemplateId",
+]
+
 ProjectId = NewType("ProjectId", UUID)
 RepositoryId = NewType("RepositoryId", UUID)
 ProjectContextId = NewType("ProjectContextId", UUID)
@@ -15,14 +28,6 @@ class MemberRole(StrEnum):
 
     DEVELOPER = "developer"
     VIEWER = "viewer"
-
-
-class ContextStatus(StrEnum):
-    """Where a project context stands; `deleted` is its soft delete."""
-
-    ACTIVE = "active"
-    ARCHIVED = "archived"
-    DELETED = "deleted"
 
 
 class TemplateCategory(StrEnum):

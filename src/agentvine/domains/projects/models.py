@@ -8,6 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from agentvine.db.base import Base
 from agentvine.db.columns import (
+    big_integer,
     choice,
     document,
     flag,
@@ -138,9 +139,10 @@ class ProjectContext(Base):
         "repositories.id", on_delete="SET NULL"
     )
     codebase: Mapped[dict[str, Any]] = document(dict)
+    """By path, each file's hash, size and kind: never its content."""
     dependencies: Mapped[list[str]] = string_list(nullable=False)
     environment_vars: Mapped[dict[str, Any]] = document(dict)
-    """The values are encrypted, the names readable."""
+    """By name, the sealed value and its keyed fingerprint."""
     deployment_config: Mapped[dict[str, Any]] = document(dict)
     test_coverage: Mapped[float | None] = mapped_column(Numeric(5, 2, asdecimal=False))
     security_score: Mapped[float | None] = mapped_column(Numeric(5, 2, asdecimal=False))
@@ -148,6 +150,14 @@ class ProjectContext(Base):
     created_at: Mapped[datetime] = stamp_now()
     updated_at: Mapped[datetime] = stamp_now()
     last_deployed_at: Mapped[datetime | None] = stamp()
+    branch: Mapped[str | None] = varchar(200)
+    commit_id: Mapped[str | None] = varchar(64)
+    """What it is a snapshot of; NULL until the first one of its repository is taken."""
+    file_count: Mapped[int] = integer(0, nullable=False)
+    total_bytes: Mapped[int] = big_integer(0)
+    notes: Mapped[list[str]] = string_list(nullable=False)
+    """In sentences what a snapshot left out."""
+    taken_at: Mapped[datetime | None] = stamp()
 
 
 class Template(Base):

@@ -3,6 +3,7 @@
 import uuid
 
 from sqlalchemy import ColumnElement, Select, and_, exists, false, or_, select, true
+from sqlalchemy.orm import defer
 
 from agentvine.db.paging import fetch_page
 from agentvine.db.session import ReadSession
@@ -221,6 +222,7 @@ async def get_current_context(read: ReadSession, repository: Repository) -> Proj
         .where(ProjectContext.repository_id == repository.id)
         .order_by(ProjectContext.id.desc())
         .limit(1)
+        .options(defer(ProjectContext.codebase, raiseload=True))  # large, and asked for apart
     )
     assert context is not None, "registering a repository makes its first context"
     return context
