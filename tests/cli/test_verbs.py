@@ -433,6 +433,34 @@ def test_snapshots_of_a_repository(cli: Cli, repository: Repo, tmp_path: Path):
     assert cli("context", "show", first).exit_code == 4
 
 
+def test_a_conversation_with_files_and_an_agent(cli: Cli, tmp_path: Path):
+    project = json_of(cli, "project", "create", "Talks")["id"]
+    of = ("--project", "Talks")
+    cli.ok("agent", "create", "Archie", "--type", "architect", *of)
+    file = tmp_path / "notes.txt"
+    file.write_text("notes\n")
+    said(cli("conversation", "create", "Colours", *of, "--agent", "archie"), "Colours has begun")
+    message = json_of(cli, "conversation", "say", "colours", "**Blue**", "--file", str(file), *of)
+    said(cli("conversation", "say", "Colours", "Or?", "--reply-to", message["id"], *of), "said")
+    shown = cli("conversation", "show", "Colours", *of)
+    said(shown, "Archie", "**Blue**", "notes.txt, 6 bytes", "0 in, 0 out")
+    said(cli("conversation", "edit", "Colours", message["id"], "Red", *of), "said otherwise")
+    said(cli("conversation", "attach", "Colours", message["id"], str(file), *of), "is attached")
+    listed = json_of(cli, "conversation", "show", "Colours", *of)["messages"][0]
+    assert (listed["content"], listed["is_edited"]) == ("Red", True)
+    copy = tmp_path / "copy.txt"
+    saved = ("conversation", "save", "Colours", listed["attachments"][0]["id"], str(copy), *of)
+    said(cli(*saved), "is written")
+    assert copy.read_text() == "notes\n"
+    assert cli(*saved).exit_code == 2, "it is there already"
+    said(cli("conversation", "delete", "Colours", message["id"], "--yes", *of), "is deleted")
+    said(cli("conversation", "join", "Colours", "Archie", "--leave", *of), "no more")
+    said(cli("conversation", "mark", "Colours", "archived", *of), "is archived")
+    assert cli("conversation", "say", "Colours", "Late", *of).exit_code == 5
+    said(cli("conversation", "list", "--project", project, "--status", "archived"), "Colours")
+    assert cli("conversation", "show", "Nothing", *of).exit_code == 4
+
+
 def test_providers_their_keys_and_their_models(cli: Cli, tmp_path: Path):
     key_file = tmp_path / "key"
 

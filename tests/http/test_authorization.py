@@ -290,6 +290,33 @@ CASES = {
         "questions:write", ROW, {"effect": "allow", "tool": "Bash", "pattern": "git status"}
     ),
     "DELETE /answer-rules/{rule_id}": Case("questions:write", ROW),
+    "GET /conversations": Case("conversations:read", LIST),
+    "POST /conversations": Case("conversations:write", ROW, {"project_id": "{project_id}"}),
+    "PATCH /conversations/{conversation_id}": Case(
+        "conversations:write", ROW, {"title": "another"}
+    ),
+    "PUT /conversations/{conversation_id}/participants/{agent_id}": Case(
+        "conversations:write", ROW
+    ),
+    "DELETE /conversations/{conversation_id}/participants/{agent_id}": Case(
+        "conversations:write", ROW
+    ),
+    "GET /conversations/{conversation_id}/messages": Case("conversations:read", ROW),
+    "POST /conversations/{conversation_id}/messages": Case(
+        "conversations:write", ROW, {"content": "hello"}
+    ),
+    "PATCH /conversations/{conversation_id}/messages/{message_id}": Case(
+        "conversations:write", ROW, {"content": "hello"}
+    ),
+    "DELETE /conversations/{conversation_id}/messages/{message_id}": Case(
+        "conversations:write", ROW
+    ),
+    "POST /conversations/{conversation_id}/messages/{message_id}/attachments": Case(
+        "conversations:write", ROW, query={"name": "a.txt"}
+    ),
+    "GET /conversations/{conversation_id}/messages/{message_id}/attachments/{attachment_id}": Case(
+        "conversations:read", ROW
+    ),
     "GET /conversations/{conversation_id}": Case("conversations:read", ROW),
     "GET /conversations/{conversation_id}/chat": Case("conversations:read", ROW),
     "GET /prices": Case("usage:read", ANYBODY),

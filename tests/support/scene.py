@@ -209,6 +209,14 @@ async def _with_context(api: Api, people: People, names: Names, queue: str) -> N
     return {"context_id": str(made.id), "name": "TOKEN"}
 
 
+async def _with_message(api: Api, people: People, names: Names, queue: str) -> Names:
+    path = f"/conversations/{names['conversation_id']}/messages"
+    message = await people.owner.post(path, {"content": "hello"})
+    files = f"{path}/{message['id']}/attachments"
+    file = await people.owner.call("POST", files, params={"name": "a.txt"}, content=b"a")
+    return {"message_id": message["id"], "attachment_id": file.json()["id"]}
+
+
 async def _with_provider(api: Api, people: People, names: Names, queue: str) -> Names:
     provider = await _add_provider(people.owner, names["project_id"])
     return {"provider_id": provider["id"], "credential_id": provider["credentials"][0]["id"]}
@@ -260,6 +268,7 @@ _MORE: dict[frozenset[str], Callable[[Api, People, Names, str], Awaitable[Names]
     frozenset({"plan_id", "chat_id", "proposal_id"}): _with_plan,
     frozenset({"document_id", "document_rule_id"}): _with_document,
     frozenset({"context_id"}): _with_context,
+    frozenset({"message_id", "attachment_id"}): _with_message,
     frozenset({"provider_id", "credential_id"}): _with_provider,
     frozenset({"price_id"}): _with_price,
     frozenset({"request_id"}): _with_call,

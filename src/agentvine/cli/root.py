@@ -47,6 +47,7 @@ COMMANDS: dict[str, Lazy] = {
     "call": Lazy(f"{_GROUPS}.usage:call", "Calls to language models, one by one."),
     "agent": Lazy(f"{_GROUPS}.agents:agent", "The agents of a team."),
     "memory": Lazy(f"{_GROUPS}.memories:memory", "What agents remember."),
+    "conversation": Lazy(f"{_GROUPS}.conversations:conversation", "Talk with people and agents."),
     "document": Lazy(f"{_GROUPS}.documents:document", "Documents for people and agents."),
     "provider": Lazy(f"{_GROUPS}.providers:provider", "Providers of models, and their keys."),
     "model": Lazy(f"{_GROUPS}.providers:model", "Which models may be used, and by which names."),

@@ -1,4 +1,4 @@
-"""The objects that talk to git for the server, built once."""
+"""The objects that talk to git and the disk for the server, built once."""
 
 import os
 import socket
@@ -9,6 +9,8 @@ from agentvine.config.settings import Settings, environment_for_child
 from agentvine.db.session import Database
 from agentvine.domains.contexts.taking import SnapshotTaker
 from agentvine.domains.contexts.vault import ContextVault
+from agentvine.domains.conversations.attaching import AttachmentDesk
+from agentvine.domains.conversations.storage import AttachmentStore
 from agentvine.domains.executions.importing import BundleImporter
 from agentvine.domains.gateway.bodies import BodyKeeper
 from agentvine.domains.gateway.doors import ModelDoors
@@ -38,6 +40,7 @@ class Effects:
     tracer: LineTracer
     snapshots: SnapshotTaker
     context_vault: ContextVault
+    attachments: AttachmentDesk
 
     def by_class(self) -> dict[type[Any], object]:
         """Those that routes ask for."""
@@ -49,6 +52,7 @@ class Effects:
             self.tracer,
             self.snapshots,
             self.context_vault,
+            self.attachments,
         )
         return {type(effect): effect for effect in asked}
 
@@ -74,7 +78,7 @@ def open_doors(settings: Settings, database: Database, vault: KeyVault) -> Model
 
 
 def build_effects(settings: Settings, database: Database) -> Effects:
-    """Wire the git side of the server."""
+    """Wire what works outside of transactions."""
     git = Git(environment=environment_for_child(keep=FOR_REMOTES))
     desk = RepositoryDesk(git, settings.data_dir / "server" / "mirrors")
     importer = BundleImporter(database, desk)
@@ -87,4 +91,7 @@ def build_effects(settings: Settings, database: Database) -> Effects:
         tracer=LineTracer(database, desk),
         snapshots=SnapshotTaker(database, desk),
         context_vault=ContextVault.of(settings.secret_key),
+        attachments=AttachmentDesk(
+            database, AttachmentStore(settings.data_dir / "server" / "attachments")
+        ),
     )

@@ -12,6 +12,7 @@ from agentvine.db.session import Database
 from agentvine.domains.agents.jobs import MemoryChore
 from agentvine.domains.contexts.jobs import SnapshotChore
 from agentvine.domains.conversations.questions import CHANNEL as QUESTIONS
+from agentvine.domains.conversations.service import MENTIONS
 from agentvine.domains.executions.jobs import ImportChore
 from agentvine.domains.executions.log_writing import LogWriter
 from agentvine.domains.executions.service import BUNDLES
@@ -30,6 +31,8 @@ from agentvine.domains.identity.last_use import LastUses
 from agentvine.domains.identity.service import NewUser
 from agentvine.domains.identity.tokens import TokenAuthenticator
 from agentvine.domains.modifications.foreseeing import ForesightChore
+from agentvine.domains.mentions.answering import MentionDesk
+from agentvine.domains.mentions.jobs import MentionChore
 from agentvine.domains.modifications.jobs import ApplyChore
 from agentvine.domains.modifications.service import CHANNEL as MODIFICATIONS
 from agentvine.domains.planning.answering import ChatDesk
@@ -125,6 +128,7 @@ async def _serving(
     snapshots = SnapshotChore(effects.snapshots)
     gateway, doors = open_gateway(settings, database, vault), open_doors(settings, database, vault)
     chats, mcp = ChatDesk(database, effects.desk, doors), McpDoor(TOOLBOX)
+    mentions = MentionChore(MentionDesk(database, doors))
     supervisor = Supervisor(
         database,
         database.clock,
@@ -134,6 +138,8 @@ async def _serving(
             *_change_chores(effects, applying, importing, poll),
             Chore("foresee", foresight.look, every_seconds=10 * poll),
             Chore("contexts", snapshots.run, every_seconds=_SNAPSHOT_SECONDS),
+            Chore("mentions", mentions.run, every_seconds=5 * poll, channel=MENTIONS),
+            Chore("attachments", effects.attachments.collect, every_seconds=_HOUR),
             *_question_chores(settings, database, ModelAdviser(database, doors)),
             *_usage_chores(settings, database),
             Chore("keys", KeyWatch(gateway).look, every_seconds=BELIEVED_SECONDS),
@@ -170,7 +176,17 @@ async def _serving(
         http.stopping.set()
         await supervisor.stop()
         await _write_at_last(uses)
-        for part in (snapshots, applying, importing, effects.applier, gateway, chats, doors, mcp):
+        for part in (
+            mentions,
+            snapshots,
+            applying,
+            importing,
+            effects.applier,
+            gateway,
+            chats,
+            doors,
+            mcp,
+        ):
             await part.close()
 
 

@@ -8,6 +8,7 @@ from agentvine.protocol.conversations import (
     ChatMessageType,
     ConversationStatus,
     ConversationType,
+    MentionState,
     SenderType,
 )
 from agentvine.protocol.questions import QuestionState
@@ -20,13 +21,18 @@ __all__ = [
     "ConversationId",
     "ConversationStatus",
     "ConversationType",
+    "MentionState",
+    "MessageAttachmentId",
     "MessageId",
+    "MessageMentionId",
     "QuestionState",
     "SenderType",
 ]
 
 ConversationId = NewType("ConversationId", UUID)
 MessageId = NewType("MessageId", UUID)
+MessageAttachmentId = NewType("MessageAttachmentId", UUID)
+MessageMentionId = NewType("MessageMentionId", UUID)
 ChatMessageId = NewType("ChatMessageId", UUID)
 ChatAttachmentId = NewType("ChatAttachmentId", UUID)
 

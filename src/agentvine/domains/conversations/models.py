@@ -5,11 +5,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, Index, Text
+from sqlalchemy import BigInteger, Index, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from agentvine.db.base import Base
 from agentvine.db.columns import (
+    big_integer,
     choice,
     document,
     flag,
@@ -32,7 +33,10 @@ from agentvine.domains.conversations.enums import (
     ConversationId,
     ConversationStatus,
     ConversationType,
+    MentionState,
+    MessageAttachmentId,
     MessageId,
+    MessageMentionId,
     QuestionState,
     SenderType,
 )
@@ -103,6 +107,51 @@ class Message(Base):
     is_edited: Mapped[bool] = flag(default=False)
     created_at: Mapped[datetime] = stamp_now()
     updated_at: Mapped[datetime] = stamp_now()
+    deleted_at: Mapped[datetime | None] = stamp()
+    """What was said is gone then; the row stays, for the replies to it and for what it cost."""
+
+
+class MessageAttachment(Base):
+    """A file that came with a message; its content is a file of the data directory."""
+
+    __tablename__ = "message_attachments"
+    __table_args__ = (
+        Index("idx_message_attachments_message", "message_id"),
+        Index("idx_message_attachments_sha256", "sha256"),
+    )
+
+    id: Mapped[MessageAttachmentId] = uuid_key()
+    message_id: Mapped[MessageId] = foreign_key("messages.id", on_delete="CASCADE")
+    file_name: Mapped[str] = varchar(255)
+    file_type: Mapped[str] = varchar(100)
+    size: Mapped[int] = big_integer(0)
+    sha256: Mapped[str] = varchar(64)
+    created_at: Mapped[datetime] = stamp_now(nullable=False)
+
+
+class MessageMention(Base):
+    """An agent that a message has mentioned: it answers once, however often that is tried."""
+
+    __tablename__ = "message_mentions"
+    __table_args__ = (
+        UniqueConstraint("message_id", "agent_id"),
+        Index("idx_message_mentions_agent", "agent_id"),
+        Index("idx_message_mentions_reply", "reply_id"),
+        partial_index("idx_message_mentions_waiting", "id", where="state = 'waiting'"),
+    )
+
+    id: Mapped[MessageMentionId] = uuid_key()
+    message_id: Mapped[MessageId] = foreign_key("messages.id", on_delete="CASCADE")
+    agent_id: Mapped[AgentId] = foreign_key("agents.id", on_delete="CASCADE")
+    state: Mapped[MentionState] = choice(MentionState, 20, default=MentionState.WAITING)
+    detail: Mapped[str | None] = mapped_column(Text())
+    attempts: Mapped[int] = integer(0, nullable=False)
+    leased_until: Mapped[datetime | None] = stamp()
+    """Until when some server is at it."""
+    reply_id: Mapped[MessageId | None] = foreign_key("messages.id", on_delete="SET NULL")
+    task_id: Mapped[uuid.UUID | None] = mapped_column(Uuid())
+    """Tasks stand above this slice, hence no foreign key."""
+    created_at: Mapped[datetime] = stamp_now(nullable=False)
 
 
 class ChatMessage(Base):

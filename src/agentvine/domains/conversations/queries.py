@@ -1,5 +1,6 @@
 """Reads of the conversations slice."""
 
+import re
 import uuid
 from collections.abc import Sequence
 
@@ -7,15 +8,34 @@ from sqlalchemy import Select, and_, or_, select
 
 from agentvine.db.paging import fetch_page
 from agentvine.db.session import ReadSession
-from agentvine.domains.conversations.enums import SenderType
-from agentvine.domains.conversations.errors import ConversationNotFound
-from agentvine.domains.conversations.models import ChatMessage, Conversation
+from agentvine.domains.agents.models import Agent
+from agentvine.domains.agents.queries import visible_agents
+from agentvine.domains.conversations.enums import (
+    ConversationStatus,
+    ConversationType,
+    MessageId,
+    SenderType,
+)
+from agentvine.domains.conversations.errors import (
+    AttachmentNotFound,
+    ConversationNotFound,
+    MessageNotFound,
+)
+from agentvine.domains.conversations.models import (
+    ChatMessage,
+    Conversation,
+    Message,
+    MessageAttachment,
+)
 from agentvine.domains.identity.models import User
 from agentvine.domains.projects import queries as projects
 from agentvine.domains.workers.models import Worker
 from agentvine.kit.actor import Actor, UserActor
 from agentvine.kit.pagination import Page, PageRequest
 from agentvine.protocol.conversations import ChatMessageOut
+
+_MAX_MENTIONED = 10
+"""By one message: it shall not wake a crowd."""
 
 
 def visible_conversations(actor: Actor) -> Select[Conversation]:
@@ -41,6 +61,102 @@ async def get_conversation(
     if found is None:
         raise ConversationNotFound(f"You can see no conversation with the id {conversation_id}.")
     return found
+
+
+async def get_conversation_for_change(
+    read: ReadSession, actor: Actor, conversation_id: uuid.UUID
+) -> Conversation:
+    """A conversation that the actor may speak in.
+
+    Raises:
+        ConversationNotFound: It is not theirs to see.
+        ProjectReadOnly: They may only look.
+    """
+    found = await get_conversation(read, actor, conversation_id)
+    if found.project_id is not None:
+        await projects.get_project_for_change(read, actor, found.project_id)
+    return found
+
+
+async def list_conversations(
+    read: ReadSession,
+    actor: Actor,
+    page: PageRequest,
+    *,
+    project_id: uuid.UUID | None = None,
+    type_: ConversationType | None = None,
+    status: ConversationStatus | None = None,
+) -> Page[Conversation]:
+    """The conversations that the actor may see, newest first."""
+    query = visible_conversations(actor)
+    if project_id is not None:
+        query = query.where(Conversation.project_id == project_id)
+    if type_ is not None:
+        query = query.where(Conversation.type == type_)
+    if status is not None:
+        query = query.where(Conversation.status == status)
+    return await fetch_page(read, query, Conversation.id, page, newest_first=True)
+
+
+async def get_message(
+    read: ReadSession, conversation: Conversation, message_id: uuid.UUID
+) -> Message:
+    """A message of a conversation.
+
+    Raises:
+        MessageNotFound: It has none with this id.
+    """
+    found = await read.scalar(
+        select(Message).where(Message.id == message_id, Message.conversation_id == conversation.id)
+    )
+    if found is None:
+        raise MessageNotFound(f"The conversation has no message with the id {message_id}.")
+    return found
+
+
+async def list_attachments(
+    read: ReadSession, message_ids: Sequence[MessageId]
+) -> Sequence[MessageAttachment]:
+    """The files of messages, oldest first."""
+    query = select(MessageAttachment).where(MessageAttachment.message_id.in_(message_ids))
+    return (await read.scalars(query.order_by(MessageAttachment.id))).all()
+
+
+async def get_attachment(
+    read: ReadSession, message: Message, attachment_id: uuid.UUID
+) -> MessageAttachment:
+    """A file of a message.
+
+    Raises:
+        AttachmentNotFound: It has none with this id.
+    """
+    for each in await list_attachments(read, [message.id]):
+        if each.id == attachment_id:
+            return each
+    raise AttachmentNotFound(f"The message has no file with the id {attachment_id}.")
+
+
+async def list_mentioned(
+    read: ReadSession, actor: Actor, conversation: Conversation, words: str
+) -> list[Agent]:
+    """The active agents whose names stand behind an @ in a text; the project's own come first."""
+    if "@" not in words:
+        return []
+    usable = Agent.project_id.is_(None)
+    if conversation.project_id is not None:
+        usable |= Agent.project_id == conversation.project_id
+    query = (
+        select(Agent)
+        .where(Agent.id.in_(visible_agents(actor)), Agent.is_active.is_(True), usable)
+        .order_by(Agent.project_id.is_(None), Agent.id)
+    )
+    found: dict[str, Agent] = {}
+    for agent in await read.scalars(query):
+        name = agent.name.casefold()
+        pattern = rf"(?<![\w@]){re.escape('@' + name)}(?![\w-])"
+        if name not in found and re.search(pattern, words.casefold()):
+            found[name] = agent
+    return list(found.values())[:_MAX_MENTIONED]
 
 
 async def list_chat(

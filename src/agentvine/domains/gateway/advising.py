@@ -65,7 +65,7 @@ class ModelAdviser:
         async with self.database.read() as read:
             payer = await _payer(read, request)
             offer = await offer_to(read, payer)
-        model = _model_of(offer)
+        model = model_of(offer)
         door = self.doors.door_for(payer)
         verdict = await door.ask(model, _conversation(request), _Verdict, limits=_LIMITS)
         if verdict.decision == "unsure":
@@ -77,7 +77,12 @@ class ModelAdviser:
         )
 
 
-def _model_of(offer: Offer) -> str:
+def model_of(offer: Offer) -> str:
+    """The model to ask where nobody names one: the rules' own, else the first.
+
+    Raises:
+        AdviserMissing: There is none.
+    """
     if offer.problem is not None:
         raise AdviserMissing(offer.problem)
     model = offer.default_model or next(iter(offer.models), None)
