@@ -204,7 +204,7 @@ def test_letting_agents_know(terminal: Terminal, tmp_path: Path):
     assert "bugfix" in rules
 
 
-def test_taking_snapshots(terminal: Terminal, tmp_path: Path):
+def test_taking_snapshots_and_talking(terminal: Terminal, tmp_path: Path):
     repo = make_repo(tmp_path / "shop")
     report, key = tmp_path / "coverage.xml", tmp_path / "key.txt"
     report.write_text('<coverage line-rate="0.5"/>')
@@ -212,6 +212,7 @@ def test_taking_snapshots(terminal: Terminal, tmp_path: Path):
     with terminal.sandbox.up("--workers", "0"):
         terminal.sandbox.run("repo", "register", str(repo.path))
         terminal.sandbox.run("context", "create", "shop")
+        terminal.sandbox.run("agent", "create", "archie", "--type", "architect", "--project", "shop")
         repo.commit({"src/new.py": "new = 1\n"})
         terminal.follow(
             ROOT / "docs" / "how-to" / "take-snapshots.md",
@@ -222,10 +223,16 @@ def test_taking_snapshots(terminal: Terminal, tmp_path: Path):
                 "context env set": Step(fill={"key.txt": str(key)}),
             },
         )
+        terminal.follow(
+            ROOT / "docs" / "how-to" / "talk-with-agents.md",
+            {"conversation say": Step(), "conversation show": Step()},
+        )
     said = terminal.outputs
     assert "src/app.py" in said["context show"]
     assert "added    src/new.py" in said["context compare"]
     assert "API_KEY is set" in said["context env set"]
+    assert "1 woken" in said["conversation say"]
+    assert "Which **blue** is it" in said["conversation show"]
 
 
 async def ask_for(url: str, token: str) -> None:
