@@ -212,7 +212,9 @@ def test_taking_snapshots_and_talking(terminal: Terminal, tmp_path: Path):
     with terminal.sandbox.up("--workers", "0"):
         terminal.sandbox.run("repo", "register", str(repo.path))
         terminal.sandbox.run("context", "create", "shop")
-        terminal.sandbox.run("agent", "create", "archie", "--type", "architect", "--project", "shop")
+        terminal.sandbox.run(
+            "agent", "create", "archie", "--type", "architect", "--project", "shop"
+        )
         repo.commit({"src/new.py": "new = 1\n"})
         terminal.follow(
             ROOT / "docs" / "how-to" / "take-snapshots.md",

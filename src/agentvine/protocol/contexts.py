@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr, StringConstraints
 from agentvine.protocol.base import Input, Output, Verbatim
 from agentvine.protocol.enums import ContextStatus
 
-MAX_REPORT_CHARACTERS = 8 * 1024 * 1024
+MAX_REPORT_CHARACTERS = 3 * 1024 * 1024
 MAX_VARIABLES = 500
 MAX_VALUE = 32 * 1024
 

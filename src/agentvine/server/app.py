@@ -80,9 +80,11 @@ Lists are `{items, next_cursor}`, with `limit` and `cursor`. A create takes `Ide
 edit `If-Match`. Errors are RFC 9457 problems, with a stable `code`."""
 
 _LARGE = re.compile(
-    rf"{API_PREFIX}/(queue/(complete|fail)|executions/[^/]+/(logs|bundle))", re.ASCII
+    rf"{API_PREFIX}/(queue/(complete|fail)|executions/[^/]+/(logs|bundle)"
+    r"|conversations/[^/]+/messages/[^/]+/attachments)",
+    re.ASCII,
 )
-"""Workers' reports (with a diff), lines and bundles."""
+"""Workers' reports (with a diff), lines and bundles; files, whose route has a limit of its own."""
 
 Opened = Callable[[Running], None]
 

@@ -212,7 +212,7 @@ async def test_files_are_kept_once_and_never_served_as_what_a_browser_runs(share
         )
         assert problem["code"] == "attachment_refused", kind
     problem = await owner.refused(
-        "POST", path, 429, params={"name": "a"}, content=b"x" * (10 * 2**20 + 1)
+        "POST", path, 413, params={"name": "a"}, content=b"x" * (10 * 2**20 + 1)
     )
     assert problem["code"] == "attachment_too_large"
     shown = (await owner.get(f"{talk}/messages"))["items"][0]["attachments"]
@@ -253,7 +253,7 @@ def make_old(store: AttachmentStore, digest: str) -> None:
     os.utime(path, (moment, moment))
 
 
-def test_sending_a_file_again_keeps_it_from_the_collector(tmp_path: Path):
+async def test_sending_a_file_again_keeps_it_from_the_collector(tmp_path: Path):
     store = AttachmentStore(tmp_path)
     digest = store.keep(b"content")
     make_old(store, digest)
@@ -272,7 +272,7 @@ def test_sending_a_file_again_keeps_it_from_the_collector(tmp_path: Path):
         store.path_of("../../etc/passwd")
 
 
-def test_a_file_s_name_is_a_name():
+async def test_a_file_s_name_is_a_name():
     for name, plain in (
         ("a/b\\c.txt", "c.txt"),
         ("..", "file"),

@@ -19,7 +19,8 @@ from tests.support.builders.identity import unique
 from tests.support.models import Model, scripted_model
 from tests.support.space import Json, Space, make_space
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+# The first to ask a model loads its library, which takes a while on a busy machine.
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
 
 SCRIPT = "usage: {input: 500, output: 50}\nturns: [{text: 'It is **blue**.'}]"
 MODEL = "claude-haiku-4-5"
@@ -53,7 +54,7 @@ async def talk_of(space: Space) -> str:
 
 async def until_settled(space: Space, talk: str) -> list[Json]:
     """All messages, once no mention waits."""
-    async with asyncio.timeout(55):
+    async with asyncio.timeout(200):
         while True:
             items = (await space.owner.get(f"{talk}/messages"))["items"]
             if all(each["state"] != "waiting" for item in items for each in item["mentions"]):
