@@ -180,8 +180,8 @@ async def test_a_page_is_read_by_the_index_over_conversation_and_time(shared_api
         async with database.read() as read:
             query = reading.messages_of(conversation_id, position).limit(50)
             assert (await read.scalars(query)).all() == []
-    (statement,) = seen
-    if database.dialect.serialises_writers:
+    (statement,) = [each for each in seen if "FROM messages" in each[0]]
+    if database.dialect.serialises_writers:  # of so few rows PostgreSQL rightly reads all
         plan = await plan_of(database, *statement)
         assert "idx_messages_conversation_created" in plan, plan
         assert "SCAN messages" not in plan, plan
