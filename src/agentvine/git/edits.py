@@ -15,6 +15,7 @@ from agentvine.git.errors import EditRefused
 from agentvine.git.names import check_commit_id
 from agentvine.git.places import Place, clean_room, locate
 from agentvine.git.runner import Git, text
+from agentvine.kit.inner_paths import why_not_inside
 
 _FILE_MODES = {"100644", "100755"}
 _FILE = "100644"
@@ -79,11 +80,8 @@ async def _files_of(git: Git, room: Place, commit: str) -> dict[str, str]:
 
 def _check(edit: FileEdit, before: dict[str, str]) -> None:
     path = PurePosixPath(edit.path)
-    parts = edit.path.split("/")
-    if path.is_absolute() or any(part in {"", ".", ".."} for part in parts) or "\0" in edit.path:
-        raise EditRefused(f"{edit.path} is no file inside the repository.", files=[edit.path])
-    if any(part.rstrip(". ").lower() in {".git", "git~1"} for part in parts):
-        raise EditRefused(f"{edit.path} is inside .git.", files=[edit.path])
+    if (why := why_not_inside(edit.path)) is not None:
+        raise EditRefused(f"{edit.path} {why}.", files=[edit.path])
     for parent in map(str, path.parents):
         if parent in before:
             raise EditRefused(f"{parent} is no folder, but holds {path}.", files=[edit.path])

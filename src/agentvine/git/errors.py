@@ -158,6 +158,18 @@ class WorktreeExists(GitError, Conflict):
     code = "worktree_exists"
 
 
+class FolderNotEmpty(GitError, Conflict):
+    """There is something where the repository is to be."""
+
+    code = "folder_not_empty"
+
+
+class TooMuchToRead(GitError, Invalid):
+    """The commit holds more than can be read at once."""
+
+    code = "too_much_to_read"
+
+
 class NothingToBundle(GitError, Conflict):
     """There is no commit to put into the bundle."""
 
