@@ -236,6 +236,23 @@ CASES = {
         "projects:write", ROW, {"value": "hidden"}
     ),
     "DELETE /contexts/{context_id}/environment/{name}": Case("projects:write", ROW),
+    "GET /templates": Case("templates:read", LIST),
+    "POST /templates": Case(
+        "templates:write",
+        ROW,
+        {
+            "name": "t-{unique}",
+            "category": "api",
+            "files": {"a": "b"},
+            "project_id": "{project_id}",
+        },
+    ),
+    "GET /templates/{template_id}": Case("templates:read", ROW),
+    "PUT /templates/{template_id}": Case(
+        "templates:write", ROW, {"name": "t-{unique}", "category": "web", "files": {"a": "c"}}
+    ),
+    "DELETE /templates/{template_id}": Case("templates:write", ROW),
+    "POST /templates/{template_id}/render": Case("templates:read", ROW, {"values": {}}),
     "GET /documents": Case("knowledge:read", LIST),
     "GET /documents/search": Case("knowledge:read", LIST, query={"query": "needle"}),
     "POST /documents": Case(

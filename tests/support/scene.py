@@ -178,6 +178,12 @@ async def _with_chat(api: Api, people: People, plan_id: str) -> Names:
     return {"chat_id": made["id"], "proposal_id": str(proposal.id)}
 
 
+async def _with_template(api: Api, people: People, names: Names, queue: str) -> Names:
+    body = {"name": f"t-{new_id()}", "category": "api", "files": {"a.txt": "a"}}
+    template = await people.owner.post("/templates", body | {"project_id": names["project_id"]})
+    return {"template_id": template["id"]}
+
+
 async def _with_document(api: Api, people: People, names: Names, queue: str) -> Names:
     of_project = {"project_id": names["project_id"]}
     body = {"title": "A guide", "content": "A needle.", "document_type": "guide"}
@@ -269,6 +275,7 @@ _MORE: dict[frozenset[str], Callable[[Api, People, Names, str], Awaitable[Names]
     frozenset({"document_id", "document_rule_id"}): _with_document,
     frozenset({"context_id"}): _with_context,
     frozenset({"message_id", "attachment_id"}): _with_message,
+    frozenset({"template_id"}): _with_template,
     frozenset({"provider_id", "credential_id"}): _with_provider,
     frozenset({"price_id"}): _with_price,
     frozenset({"request_id"}): _with_call,

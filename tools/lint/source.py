@@ -40,8 +40,8 @@ class SourceFile:
 
     @cached_property
     def tree(self) -> ast.Module:
-        """The parsed module; raises SyntaxError where it does not parse."""
-        return ast.parse(self.text, filename=self.path)
+        """The parsed module, an empty one for other files; raises SyntaxError where it must."""
+        return ast.parse(self.text if self.is_python else "", filename=self.path)
 
     def nodes(self, *types: type[_Node]) -> Iterator[_Node]:
         """Every node of these types, wherever it stands in the file."""

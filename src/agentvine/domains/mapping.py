@@ -21,6 +21,7 @@ from agentvine.domains.projects import models as projects
 from agentvine.domains.questions import models as questions
 from agentvine.domains.studio import models as studio
 from agentvine.domains.tasks import models as tasks
+from agentvine.domains.templates import models as templates
 from agentvine.domains.usage import models as usage
 from agentvine.domains.work import models as work
 from agentvine.domains.workers import models as workers
@@ -32,6 +33,7 @@ SLICES = (
     workers,
     knowledge,
     contexts,
+    templates,
     conversations,
     notifications,
     github,

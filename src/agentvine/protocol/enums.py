@@ -52,6 +52,22 @@ class ContextStatus(StrEnum):
     ACTIVE = "active"
     ARCHIVED = "archived"
     DELETED = "deleted"
+class TemplateCategory(StrEnum):
+    """What kind of project a template makes."""
+
+    API = "api"
+    WEB = "web"
+    MOBILE = "mobile"
+    DATA = "data"
+    MICROSERVICE = "microservice"
+
+
+class TemplateComplexity(StrEnum):
+    """How much a template sets up."""
+
+    SIMPLE = "simple"
+    MEDIUM = "medium"
+    COMPLEX = "complex"
 
 
 class TaskPriority(StrEnum):

@@ -19,6 +19,7 @@ _AREAS = (
     "conversations",
     "plans",
     "knowledge",
+    "templates",
 )
 
 SCOPES: frozenset[str] = frozenset(

@@ -20,7 +20,6 @@ __all__ = [
 ProjectId = NewType("ProjectId", UUID)
 RepositoryId = NewType("RepositoryId", UUID)
 ProjectContextId = NewType("ProjectContextId", UUID)
-TemplateId = NewType("TemplateId", UUID)
 
 
 class MemberRole(StrEnum):
@@ -46,3 +45,9 @@ class TemplateComplexity(StrEnum):
     SIMPLE = "simple"
     MEDIUM = "medium"
     COMPLEX = "complex"
+class ContextStatus(StrEnum):
+    """Where a project context stands; `deleted` is its soft delete."""
+
+    ACTIVE = "active"
+    ARCHIVED = "archived"
+    DELETED = "deleted"

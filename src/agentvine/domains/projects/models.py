@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, Integer, Numeric, String, Text, text
+from sqlalchemy import Index, Numeric, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from agentvine.db.base import Base
@@ -29,9 +29,6 @@ from agentvine.domains.projects.enums import (
     ProjectContextId,
     ProjectId,
     RepositoryId,
-    TemplateCategory,
-    TemplateComplexity,
-    TemplateId,
 )
 
 
