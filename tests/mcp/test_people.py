@@ -30,6 +30,7 @@ OF_A_ROW: dict[str, dict[str, Any]] = {
     "get_change": {"change_id": "{modification_id}"},
     "decide_change": {"change_id": "{modification_id}", "decision": "reject"},
     "explain_line": {"repository_id": "{repository_id}", "path": "src/app.py", "line": 1},
+    "show_template": {"template": "{template_id}"},
 }
 """Tools about rows of a project, with input that is good."""
 OF_ONES_OWN = {
@@ -39,6 +40,7 @@ OF_ONES_OWN = {
     "list_changes",
     "get_costs",
     "get_budgets",
+    "list_templates",
 }
 """Tools that show what one may see."""
 

@@ -127,6 +127,23 @@ class Assignments(click.ParamType[tuple[str, StrEnum]]):
         return name, self._levels(level or words[1])
 
 
+class Pair(click.ParamType[tuple[str, str]]):
+    """``name=value`` as a pair; the value may be empty, and hold what it likes."""
+
+    name = "name=value"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """The name and the value."""
+        if isinstance(value, tuple):
+            return value  # pyright: ignore[reportUnknownVariableType]  # converted once already
+        name, equals, given = str(value).partition("=")
+        if not name or not equals:
+            self.fail(f"{value!r} is not NAME=VALUE.", param, ctx)
+        return name, given
+
+
 def project_option(function: F) -> F:
     """``--project``, where a name may mean several things."""
     return click.option("--project", metavar="PROJECT", help="Name or id of the project.")(function)

@@ -22,6 +22,7 @@ from agentvine.protocol.plans import PlanOut
 from agentvine.protocol.projects import ProjectOut, RepositoryOut
 from agentvine.protocol.providers import CredentialOut, ProviderOut
 from agentvine.protocol.tasks import TaskOut
+from agentvine.protocol.templates import TemplateSource, TemplateSummaryOut
 from agentvine.protocol.usage import BudgetOut
 from agentvine.protocol.workers import WorkerOut
 
@@ -221,6 +222,20 @@ async def find_provider(session: Session, name: str, project: str | None = None)
     return _only(for_all or found, name, "provider", lambda row: str(row.id))
 
 
+async def find_template(
+    session: Session, name: str, project: str | None = None
+) -> TemplateSummaryOut:
+    """A template by name or id; one of a project before those for all, built-in ones last."""
+    if (given := as_uuid(name)) is not None:
+        return await session.client.templates.get(given)
+    of = await project_id(session, project) if project else None
+    listed = session.client.templates.list(project_id=of, words=[name])
+    found = [row async for row in every(listed) if row.name == name]
+    own = [row for row in found if row.source is TemplateSource.OWN] or found
+    nearest = [row for row in own if row.project_id is not None] or own
+    return _only(nearest, name, "template", lambda row: str(row.id))
+
+
 def find_key(provider: ProviderOut, name: str | None) -> CredentialOut:
     """A key of a provider by name, end or id; the only one where none is named."""
     given = as_uuid(name) if name else None
@@ -329,4 +344,5 @@ _GROUP = {
     "worker": "worker",
     "user": "user",
     "token": "token",
+    "template": "template",
 }

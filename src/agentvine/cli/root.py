@@ -49,6 +49,9 @@ COMMANDS: dict[str, Lazy] = {
     "memory": Lazy(f"{_GROUPS}.memories:memory", "What agents remember."),
     "conversation": Lazy(f"{_GROUPS}.conversations:conversation", "Talk with people and agents."),
     "document": Lazy(f"{_GROUPS}.documents:document", "Documents for people and agents."),
+    "template": Lazy(
+        f"{_GROUPS}.templates:template", "Templates that new repositories are made of."
+    ),
     "provider": Lazy(f"{_GROUPS}.providers:provider", "Providers of models, and their keys."),
     "model": Lazy(f"{_GROUPS}.providers:model", "Which models may be used, and by which names."),
     "price": Lazy(f"{_GROUPS}.prices:price", "What models cost, where the table is not right."),

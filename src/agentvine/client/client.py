@@ -22,6 +22,7 @@ from agentvine.client.providers import ModelsApi, ProvidersApi
 from agentvine.client.questions import QuestionsApi
 from agentvine.client.queue import QueueApi
 from agentvine.client.tasks import TasksApi
+from agentvine.client.templates import TemplatesApi
 from agentvine.client.transport import RetryPolicy, Transport, get_root
 from agentvine.client.usage import BudgetsApi, PricesApi, UsageApi
 from agentvine.client.workers import WorkersApi
@@ -81,6 +82,7 @@ class Client:
         self.plans = PlansApi(self._transport)
         self.plan_chats = PlanChatsApi(self._transport)
         self.documents = DocumentsApi(self._transport)
+        self.templates = TemplatesApi(self._transport)
         self.prices = PricesApi(self._transport)
         self.providers = ProvidersApi(self._transport)
         self.models = ModelsApi(self._transport)

@@ -12,6 +12,7 @@ from agentvine.mcp.tools import (
     progress,
     sub_tasks,
     task_desk,
+    templates,
     used_models,
 )
 
@@ -30,5 +31,6 @@ TOOLBOX = Toolbox(
         *change_desk.TOOLS,
         *line_desk.TOOLS,
         *costs.TOOLS,
+        *templates.TOOLS,
     ),
 )
