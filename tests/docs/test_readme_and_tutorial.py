@@ -95,3 +95,76 @@ def test_the_tutorial(terminal: Terminal, tmp_path: Path):
     assert "greeter.py" in said["git show"]
     assert '+    return "Good day, " + name + "!!!"' in said["git show"]
     assert repo.git("show", "main:greeter.py").count("Hello") == 1
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_the_tutorial_from_a_template_to_merged_changes(
+    kind: str,
+    terminal: Terminal,
+    tmp_path: Path,
+    new_postgres_database: Callable[[str | None], str],
+):
+    lab = tmp_path / "bakery-lab"
+    database = {}
+    if kind == "postgres":
+        url = new_postgres_database(None).replace("+asyncpg", "")
+        database = {"AGENTVINE_DATABASE_URL": url}
+    said = terminal.outputs
+
+    def port() -> str:
+        return re.findall(r"http://127\.0\.0\.1:(\d+)", said["scripted-model"])[0]
+
+    terminal.follow(
+        ROOT / "docs" / "tutorial" / "from-template-to-merge.md",
+        {
+            "activate": Step(fill={".venv": sys.prefix, "../bakery-lab": str(lab)}),
+            "agentvine up": Step(
+                fill={"up": "up --port 0"}, starts="serves http", environment=database
+            ),
+            "template search": Step(),
+            "template render static-site": Step(),
+            "script.yaml <<": Step(),
+            "scripted-model": Step(fill={"8431": "0"}, starts="http://.+\n"),
+            "provider add": Step(fill={"8431": port}),
+            "We need a page": Step(),
+            "plan preview": Step(),
+            "plan accept": Step(),
+            "agentvine approve": Step(),
+            "plan complete": Step(),
+            "template create": Step(),
+        },
+    )
+    repo = Repo(lab / "bakery")
+
+    assert "static-site" in said["template search"]
+    assert "Begin with the template static-site" in said["template render static-site"]
+    assert "Shall I let the page merge by itself?" in said["We need a page"]
+    assert "proposes implementation_steps" in said["We need a page"]
+    assert "Link it from the first page" in said["plan preview"]
+    assert re.search(r"T-1 .*completed", said["agentvine approve"])
+    assert '+            <li><a href="prices.html">' in said["agentvine approve"]
+    assert "Write the page of prices (T-1)" in said["plan complete"]
+    assert 'href="prices.html"' in repo.git("show", "main:site/index.html")
+    assert "The Brewery" in (lab / "brewery" / "site" / "index.html").read_text()
+    if kind == "sqlite":
+        start_from_a_template(terminal)
+
+
+def start_from_a_template(terminal: Terminal) -> None:
+    """The how-to, for whom a server runs already."""
+    terminal.follow(
+        ROOT / "docs" / "how-to" / "start-from-a-template.md",
+        {
+            "template list": Step(),
+            "template render": Step(),
+            "template create": Step(),
+            "template import": Step(),
+            "template delete": Step(),
+        },
+    )
+    said = terminal.outputs
+    assert "what the service is called (needed" in said["template list"]
+    assert "registered as orders" in said["template render"]
+    assert "orders became name" in said["template create"]
+    assert "our-service is at version 1" in said["template import"]
+    assert "our-service is removed" in said["template delete"]

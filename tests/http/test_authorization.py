@@ -30,6 +30,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 PUBLIC = "anybody may call it"
 LIST = "a list of projects' rows: everybody sees their own"
 ROW = "a project's row: for its members, and to be changed by those who may"
+LOOK = "a project's row, looked at by a POST: for its members, whatever they may change"
 ANYBODY = "for every person, whatever their projects; to be changed by those who may change at all"
 OWN = "what is one's own: viewers, too, may change it"
 ADMIN = "for admins"
@@ -237,6 +238,7 @@ CASES = {
     ),
     "DELETE /contexts/{context_id}/environment/{name}": Case("projects:write", ROW),
     "GET /templates": Case("templates:read", LIST),
+    "GET /templates": Case("templates:read", LIST, query={"word": "t-"}),
     "POST /templates": Case(
         "templates:write",
         ROW,
@@ -252,7 +254,7 @@ CASES = {
         "templates:write", ROW, {"name": "t-{unique}", "category": "web", "files": {"a": "c"}}
     ),
     "DELETE /templates/{template_id}": Case("templates:write", ROW),
-    "POST /templates/{template_id}/render": Case("templates:read", ROW, {"values": {}}),
+    "POST /templates/{template_id}/render": Case("templates:read", LOOK, {"values": {}}),
     "GET /documents": Case("knowledge:read", LIST),
     "GET /documents/search": Case("knowledge:read", LIST, query={"query": "needle"}),
     "POST /documents": Case(
@@ -556,6 +558,12 @@ async def check_row(people: People, request: Request) -> None:
     await request.let_in(people.owner)
 
 
+async def check_look(people: People, request: Request) -> None:
+    await request.refused(people.outsider, 404)
+    for member in (people.viewer, people.reader, people.owner):
+        assert (await request.let_in(member)).is_success
+
+
 async def check_anybody(people: People, request: Request) -> None:
     for person in (people.owner, people.reader, people.admin):
         await request.let_in(person)
@@ -588,6 +596,7 @@ async def check_admin(people: People, request: Request) -> None:
 CHECKS = {
     LIST: check_list,
     ROW: check_row,
+    LOOK: check_look,
     ANYBODY: check_anybody,
     OWN: check_own,
     ADMIN: check_admin,

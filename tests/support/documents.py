@@ -145,7 +145,7 @@ class Terminal:
             process = subprocess.Popen(
                 ["sh", "-c", text if "exec " in text else f"exec {text}"],
                 cwd=self.directory,
-                env=self._environment,
+                env={**self._environment, **step.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
