@@ -131,6 +131,7 @@ def test_the_tutorial_from_a_template_to_merged_changes(
             "plan accept": Step(),
             "agentvine approve": Step(),
             "plan complete": Step(),
+            "agentvine blame": Step(),
             "template create": Step(),
         },
     )
@@ -144,6 +145,7 @@ def test_the_tutorial_from_a_template_to_merged_changes(
     assert re.search(r"T-1 .*completed", said["agentvine approve"])
     assert '+            <li><a href="prices.html">' in said["agentvine approve"]
     assert "Write the page of prices (T-1)" in said["plan complete"]
+    assert "opening" in said["agentvine blame"]
     assert 'href="prices.html"' in repo.git("show", "main:site/index.html")
     assert "The Brewery" in (lab / "brewery" / "site" / "index.html").read_text()
     if kind == "sqlite":
