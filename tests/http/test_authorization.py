@@ -237,7 +237,6 @@ CASES = {
         "projects:write", ROW, {"value": "hidden"}
     ),
     "DELETE /contexts/{context_id}/environment/{name}": Case("projects:write", ROW),
-    "GET /templates": Case("templates:read", LIST),
     "GET /templates": Case("templates:read", LIST, query={"word": "t-"}),
     "POST /templates": Case(
         "templates:write",

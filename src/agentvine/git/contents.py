@@ -1,13 +1,11 @@
 """Whole contents of a commit."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from agentvine.git.errors import TooMuchToRead
-from agentvine.git.names import check_commit_id
-from agentvine.git.places import clean_room, locate
 from agentvine.git.runner import Git
+from agentvine.git.trees import EntryKind, list_entries, read_blobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,43 +34,18 @@ async def read_contents(
     Raises:
         TooMuchToRead: There are more files, or more bytes, than that.
     """
-    with clean_room(locate(repository)) as room:
-        listing = await git.run(
-            room, "ls-tree", "-r", "-l", "-z", "--full-tree", check_commit_id(commit)
+    entries = await list_entries(git, repository, commit)
+    chosen = [entry for entry in entries if entry.is_file and entry.is_named_by_text]
+    left_out = [entry.path for entry in entries if not (entry.is_file and entry.is_named_by_text)]
+    total = sum(entry.size for entry in chosen)
+    if len(chosen) > max_files or total > max_bytes:
+        raise TooMuchToRead(
+            f"It has {len(chosen)} files of {total} bytes; at most {max_files} of "
+            f"{max_bytes} can be taken."
         )
-        chosen: list[tuple[str, str, bool]] = []
-        left_out: list[str] = []
-        total = 0
-        for entry in filter(None, listing.split(b"\0")):
-            facts, _, name = entry.partition(b"\t")
-            mode, _, blob, size = facts.decode().split()
-            path = name.decode("utf-8", "backslashreplace")
-            if not mode.startswith("100") or path.encode() != name:
-                left_out.append(path)
-                continue
-            chosen.append((path, blob, mode == "100755"))
-            total += int(size)
-        if len(chosen) > max_files or total > max_bytes:
-            raise TooMuchToRead(
-                f"It has {len(chosen)} files of {total} bytes; at most {max_files} of "
-                f"{max_bytes} can be taken."
-            )
-        blobs = "".join(f"{blob}\n" for _, blob, _ in chosen)
-        output = await git.run(room, "cat-file", "--batch", stdin=blobs.encode())
-    contents = split_batch(output)
+    blobs = await read_blobs(git, repository, [entry.object_id for entry in chosen])
     files = [
-        CommittedFile(path, content, is_executable)
-        for (path, _, is_executable), content in zip(chosen, contents, strict=True)
+        CommittedFile(entry.path, blobs[entry.object_id], entry.kind is EntryKind.EXECUTABLE)
+        for entry in chosen
     ]
     return Contents(files, left_out)
-
-
-def split_batch(output: bytes) -> Iterator[bytes]:
-    """The contents in what ``git cat-file --batch`` printed, in the order of the question."""
-    # "<id> blob <size> LF <contents> LF", one after the other.
-    position = 0
-    while position < len(output):
-        end = output.index(b"\n", position)
-        size = int(output[position:end].rsplit(b" ", 1)[1])
-        yield output[end + 1 : end + 1 + size]
-        position = end + size + 2

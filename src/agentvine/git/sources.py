@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentvine.git.contents import split_batch
 from agentvine.git.names import check_commit_id
 from agentvine.git.places import Place, clean_room, locate
 from agentvine.git.runner import Git
@@ -68,7 +67,6 @@ async def read_sources(
     return Sources(
         [_shown(path) for path in files],
         dict(zip(map(_shown, chosen), map(_text, split_batch(contents)), strict=True)),
-        dict(zip(map(_shown, chosen), _texts(contents), strict=True)),
         notes,
     )
 
@@ -107,10 +105,6 @@ def _first(wanted: Mapping[bytes, str], sizes: Mapping[bytes, int]) -> dict[byte
             break
         chosen[path] = blob
     return chosen
-
-
-def _texts(output: bytes) -> list[str]:
-    return [content.decode("utf-8", "replace") for content in split_batch(output)]
 
 
 def _shown(path: bytes) -> str:

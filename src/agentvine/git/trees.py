@@ -37,6 +37,8 @@ class Entry:
     """Git's hash of the content; of a submodule, the commit."""
     size: int
     """In bytes; 0 of a submodule."""
+    is_named_by_text: bool
+    """Whether the path is the file's name, and not a picture of bytes that are no text."""
 
     @property
     def is_file(self) -> bool:
@@ -87,9 +89,11 @@ def _entries(listing: bytes) -> Iterator[Entry]:
         if not path:
             continue
         mode, _, object_id, size = facts.split()
+        shown = path.decode("utf-8", "backslashreplace")
         yield Entry(
-            path=path.decode("utf-8", "backslashreplace"),
+            path=shown,
             kind=_KINDS.get(mode, EntryKind.FILE),
             object_id=object_id.decode(),
             size=int(size) if size.isdigit() else 0,
+            is_named_by_text=shown.encode() == path,
         )

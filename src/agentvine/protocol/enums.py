@@ -52,6 +52,8 @@ class ContextStatus(StrEnum):
     ACTIVE = "active"
     ARCHIVED = "archived"
     DELETED = "deleted"
+
+
 class TemplateCategory(StrEnum):
     """What kind of project a template makes."""
 

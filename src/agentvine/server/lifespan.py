@@ -30,9 +30,9 @@ from agentvine.domains.identity.jobs import TidyingChore
 from agentvine.domains.identity.last_use import LastUses
 from agentvine.domains.identity.service import NewUser
 from agentvine.domains.identity.tokens import TokenAuthenticator
-from agentvine.domains.modifications.foreseeing import ForesightChore
 from agentvine.domains.mentions.answering import MentionDesk
 from agentvine.domains.mentions.jobs import MentionChore
+from agentvine.domains.modifications.foreseeing import ForesightChore
 from agentvine.domains.modifications.jobs import ApplyChore
 from agentvine.domains.modifications.service import CHANNEL as MODIFICATIONS
 from agentvine.domains.planning.answering import ChatDesk

@@ -12,9 +12,6 @@ __all__ = [
     "ProjectContextId",
     "ProjectId",
     "RepositoryId",
-    "TemplateCategory",
-    "TemplateComplexity",
-    "TemplateId",
 ]
 
 ProjectId = NewType("ProjectId", UUID)
@@ -27,27 +24,3 @@ class MemberRole(StrEnum):
 
     DEVELOPER = "developer"
     VIEWER = "viewer"
-
-
-class TemplateCategory(StrEnum):
-    """What kind of project a template makes."""
-
-    API = "api"
-    WEB = "web"
-    MOBILE = "mobile"
-    DATA = "data"
-    MICROSERVICE = "microservice"
-
-
-class TemplateComplexity(StrEnum):
-    """How much a template sets up."""
-
-    SIMPLE = "simple"
-    MEDIUM = "medium"
-    COMPLEX = "complex"
-class ContextStatus(StrEnum):
-    """Where a project context stands; `deleted` is its soft delete."""
-
-    ACTIVE = "active"
-    ARCHIVED = "archived"
-    DELETED = "deleted"

@@ -155,34 +155,3 @@ class ProjectContext(Base):
     notes: Mapped[list[str]] = string_list(nullable=False)
     """In sentences what a snapshot left out."""
     taken_at: Mapped[datetime | None] = stamp()
-
-
-class Template(Base):
-    """The files and variables that a new project can be made from."""
-
-    __tablename__ = "templates"
-    __table_args__ = (
-        Index("idx_templates_category", "category"),
-        Index("idx_templates_complexity", "complexity"),
-        Index("idx_templates_created_at", "created_at"),
-        gin_index("idx_templates_files", "files"),
-        gin_index("idx_templates_tech_stack", "tech_stack"),
-        gin_index("idx_templates_tags", "tags"),
-    )
-
-    id: Mapped[TemplateId] = uuid_key()
-    name: Mapped[str] = varchar(255)
-    description: Mapped[str | None] = mapped_column(Text())
-    category: Mapped[TemplateCategory] = choice(TemplateCategory, 50)
-    files: Mapped[dict[str, Any]] = document(dict)
-    required_vars: Mapped[list[str]] = string_list(nullable=False)
-    optional_vars: Mapped[list[str]] = string_list(nullable=False)
-    tech_stack: Mapped[list[str]] = string_list(nullable=False)
-    estimated_setup_time: Mapped[int | None] = mapped_column(Integer())
-    """Minutes."""
-    complexity: Mapped[TemplateComplexity] = choice(
-        TemplateComplexity, 20, default=TemplateComplexity.MEDIUM
-    )
-    tags: Mapped[list[str]] = string_list(nullable=False)
-    created_at: Mapped[datetime] = stamp_now()
-    updated_at: Mapped[datetime] = stamp_now()
