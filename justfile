@@ -95,6 +95,10 @@ bench-gateway *ARGS:
 bench-worktrees *ARGS:
     uv run python -m benchmarks.worktrees "$@"
 
+# Measure how fast a repository is looked into, beside ast.parse; `--files 300` is quick
+bench-impact *ARGS:
+    uv run python -m benchmarks.impact "$@"
+
 # Measure how fast documents and memories are found; `--documents 1000 --memories 10000` is quick
 bench-search *ARGS:
     uv run python -m benchmarks.search "$@"

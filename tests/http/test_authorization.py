@@ -156,6 +156,16 @@ CASES = {
     "GET /logs/search": Case("executions:read", LIST, query={"text": "x"}),
     "GET /executions/{execution_id}/bundle": Case("executions:read", ROW),
     "GET /modifications": Case("modifications:read", LIST),
+    "POST /modifications": Case(
+        "modifications:write",
+        ROW,
+        {
+            "request": "Add z to the app",
+            "repository_id": "{repository_id}",
+            "run": {"command": "true"},
+        },
+    ),
+    "GET /modifications/{modification_id}/impact": Case("modifications:read", ROW),
     "GET /modifications/{modification_id}": Case("modifications:read", ROW),
     "POST /modifications/{modification_id}/approve": Case(
         "modifications:write", ROW, {"apply": False}

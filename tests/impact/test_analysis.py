@@ -2,6 +2,7 @@ from pathlib import Path
 
 from agentvine.git.runner import Git
 from agentvine.impact.analysis import look_at_change
+from agentvine.impact.reading import CommitReader
 from agentvine.protocol.enums import ChangeKind
 from tests.support.repositories import make_repo
 
@@ -27,7 +28,7 @@ async def test_the_impact_names_what_users_of_the_changed_code_will_notice(tmp_p
     changed = text.replace("total(a)", "total(a, b)").replace("def tax", "def fee")
     head = repo.commit({"src/shop/money.py": changed, "logo.png": None})
 
-    found = await look_at_change(Git(), repo.path, target=base, head=head)
+    found = await look_at_change(CommitReader(Git()), repo.path, target=base, head=head)
     assert (found.base_commit, found.notes) == (base, [])
     logo, moved = found.files
     assert (logo.kind, logo.is_binary) == (ChangeKind.DELETED, True)
@@ -38,6 +39,10 @@ async def test_the_impact_names_what_users_of_the_changed_code_will_notice(tmp_p
     assert moved.public_names_removed == ["tax"]
     assert moved.public_names_changed == ["total"]
     assert moved.imported_by == ["src/shop/cart.py", "tests/test_prices.py"]
+    assert found.reach is not None
+    # Nobody imports it by its new name yet.
+    assert (found.reach.dependants, found.reach.interfaces) == ([], [])
+    assert found.reach.risk.reasons == ["No test reaches src/shop/money.py."]
 
 
 async def test_without_a_common_commit_every_file_counts(tmp_path: Path):
@@ -46,7 +51,7 @@ async def test_without_a_common_commit_every_file_counts(tmp_path: Path):
     target = repo.head
     repo.git("switch", "-q", "--orphan", "other")
     head = repo.commit({"b.txt": "b\n"})
-    found = await look_at_change(Git(), repo.path, target=target, head=head)
+    found = await look_at_change(CommitReader(Git()), repo.path, target=target, head=head)
     assert found.base_commit is None
     assert [file.path for file in found.files] == ["b.txt"]
     assert "no commit in common" in found.notes[0]

@@ -29,6 +29,11 @@ OF_A_ROW: dict[str, dict[str, Any]] = {
     "answer_question": {"question_id": "{question_id}", "text": "Blanks."},
     "get_change": {"change_id": "{modification_id}"},
     "decide_change": {"change_id": "{modification_id}", "decision": "reject"},
+    "request_change": {
+        "request": "Add z to the app",
+        "repository_id": "{repository_id}",
+        "command": "true",
+    },
     "explain_line": {"repository_id": "{repository_id}", "path": "src/app.py", "line": 1},
     "show_template": {"template": "{template_id}"},
 }

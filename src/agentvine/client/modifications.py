@@ -7,12 +7,14 @@ from agentvine.client.pages import Listing
 from agentvine.client.transport import Transport, get, post
 from agentvine.protocol.base import PageOut
 from agentvine.protocol.enums import ModificationStatus
+from agentvine.protocol.impact import ModificationImpactOut
 from agentvine.protocol.modifications import (
     ApproveIn,
     DecisionIn,
     ForeseenConflictOut,
     ModificationDetailOut,
     ModificationOut,
+    ModificationRequestIn,
 )
 
 
@@ -29,6 +31,18 @@ class ModificationsApi:
         """Changes, newest first."""
         params = {"task_id": task_id, "status": status}
         return Listing(self._transport, "modifications", params, PageOut[ModificationOut])
+
+    async def request(
+        self, body: ModificationRequestIn, *, key: str | None = None
+    ) -> ModificationDetailOut:
+        """Ask for a change in words; what is foreseen of it comes back."""
+        call = post("modifications", body).with_key(key)
+        return await self._transport.fetch(call, ModificationDetailOut)
+
+    async def impact(self, modification_id: uuid.UUID) -> ModificationImpactOut:
+        """What was foreseen of a change, and what it came to."""
+        call = get(f"modifications/{modification_id}/impact")
+        return await self._transport.fetch(call, ModificationImpactOut)
 
     async def get(self, modification_id: uuid.UUID) -> ModificationDetailOut:
         """One change with its diff and evidence."""

@@ -19,6 +19,7 @@ from agentvine.domains.notifications import models as notifications
 from agentvine.domains.plans import models as plans
 from agentvine.domains.projects import models as projects
 from agentvine.domains.questions import models as questions
+from agentvine.domains.sources import models as sources
 from agentvine.domains.studio import models as studio
 from agentvine.domains.tasks import models as tasks
 from agentvine.domains.templates import models as templates
@@ -34,6 +35,7 @@ SLICES = (
     knowledge,
     contexts,
     templates,
+    sources,
     conversations,
     notifications,
     github,

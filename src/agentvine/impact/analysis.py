@@ -1,4 +1,4 @@
-"""A first look at what a change means: per file its kind, its public names, and who imports it."""
+"""A look at what a change means: per file its kind, its public names, and who imports it."""
 
 import asyncio
 import time
@@ -11,10 +11,11 @@ from agentvine.git.diffs import FileChange, changed_files, diff, read_file
 from agentvine.git.errors import FileNotInCommit
 from agentvine.git.refs import common_ancestor
 from agentvine.git.runner import Git
-from agentvine.git.sources import read_sources
-from agentvine.impact.importers import ImportSearch, find_importers, words_of
 from agentvine.impact.public_names import NameChanges, compare_public_names
+from agentvine.impact.reach import reach_of
+from agentvine.impact.reading import CommitMap, CommitReader
 from agentvine.protocol.enums import ChangeKind
+from agentvine.protocol.impact import Reach
 from agentvine.protocol.queue import MAX_DIFF_CHARACTERS, FileImpact
 
 _MAX_COMPARED_FILES = 200
@@ -36,16 +37,20 @@ class Findings(BaseModel):
     diff_truncated: bool
     notes: list[str]
     """In sentences what was not looked at."""
+    reach: Reach | None = None
+    """None in what was found before there was such an analysis."""
 
 
-async def look_at_change(git: Git, repository: Path, *, target: str | None, head: str) -> Findings:
+async def look_at_change(
+    reader: CommitReader, repository: Path, *, target: str | None, head: str
+) -> Findings:
     """Find out what merging a commit would change.
 
     The base is not taken from whoever made the change: what is merged is all that the target
     lacks, also what was committed below the commit that the maker calls its base.
 
     Args:
-        git: The git program.
+        reader: Reads the commit that the change leads to.
         repository: Where the commits are.
         target: The commit at the tip of the target branch; None when there is no such branch.
         head: The commit that is to be merged.
@@ -53,13 +58,16 @@ async def look_at_change(git: Git, repository: Path, *, target: str | None, head
     Raises:
         GitError: Git failed.
     """
+    git = reader.git
     base = await common_ancestor(git, repository, target, head) if target else None
     changes = await changed_files(git, repository, base, head)
     names, notes = await _compare_names(git, repository, changes, base=base, head=head)
     if base is None:
         notes.append("It has no commit in common with its target branch: all its files are listed.")
-    search = await _search(git, repository, changes, head)
-    impacts = [_impact(change, names.get(change.path), search, notes) for change in changes]
+    # What was deleted or renamed may still be imported.
+    gone = [path for change in changes for path in (change.old_path, change.path) if path]
+    found = await reader.read(repository, head, also=gone)
+    impacts = [_impact(change, names.get(change.path), found, notes) for change in changes]
     text = await diff(git, repository, base, head, max_bytes=MAX_DIFF_CHARACTERS)
     return Findings(
         base_commit=base,
@@ -67,30 +75,18 @@ async def look_at_change(git: Git, repository: Path, *, target: str | None, head
         files=impacts,
         diff=text.text,
         diff_truncated=text.is_truncated,
-        notes=[*notes, *search.notes],
+        notes=[*notes, *found.notes],
+        reach=await asyncio.to_thread(_reach, found, impacts),
     )
 
 
-async def _search(
-    git: Git, repository: Path, changes: Sequence[FileChange], head: str
-) -> ImportSearch:
-    wanted = {path for change in changes for path in (change.path, change.old_path) if path}
-    targets = sorted(path for path in wanted if path.endswith(_PYTHON))
-    if not targets:
-        return ImportSearch()
-    words, has_package = words_of(targets)
-    found = await read_sources(
-        git,
-        repository,
-        head,
-        suffixes=_PYTHON,
-        words=words,
-        pattern=r"from[[:space:]]+\." if has_package else None,
-        max_file_bytes=_MAX_SOURCE_BYTES,
-    )
-    search = await asyncio.to_thread(find_importers, found.texts, found.paths, targets)
-    search.notes += found.notes
-    return search
+def _reach(found: CommitMap, impacts: Sequence[FileImpact]) -> Reach:
+    broken = [
+        f"{impact.path}: {name}"
+        for impact in impacts
+        for name in (*impact.public_names_removed, *impact.public_names_changed)
+    ]
+    return reach_of(found, [impact.path for impact in impacts], broken=broken)
 
 
 async def _compare_names(
@@ -131,13 +127,13 @@ async def _source(git: Git, repository: Path, commit: str | None, path: str) -> 
 
 
 def _impact(
-    change: FileChange, names: NameChanges | None, search: ImportSearch, notes: list[str]
+    change: FileChange, names: NameChanges | None, found: CommitMap, notes: list[str]
 ) -> FileImpact:
     importers = {
         importer
         for path in (change.path, change.old_path)
         if path
-        for importer in search.importers.get(path, ())
+        for importer in found.graph.importers.get(path, ())
     }
     names = names or NameChanges()
     return FileImpact(

@@ -45,7 +45,7 @@ def public_names(source: str) -> dict[str, str] | None:
     if tree is None:
         return None
     names = {name: text for name, text in _names(tree.body) if not name.startswith("_")}
-    listed = _listed(tree)
+    listed = listed_names(tree)
     if listed is None:
         return names
     private = dict(_names(tree.body, with_private=True))
@@ -65,6 +65,28 @@ def parse_python(source: str) -> ast.Module | None:
             return ast.parse(source)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return None
+
+
+def listed_names(tree: ast.Module) -> set[str] | None:
+    """The names that ``__all__`` lists; None where there is none that can be read."""
+    listed: set[str] | None = None
+    for node in tree.body:
+        value: ast.expr | None = None
+        match node:
+            case (
+                ast.Assign(targets=[ast.Name(id="__all__")])
+                | ast.AnnAssign(target=ast.Name(id="__all__"))
+            ):
+                value = node.value
+            case ast.AugAssign(target=ast.Name(id="__all__"), op=ast.Add()):
+                value = node.value
+            case _:
+                continue
+        if isinstance(value, ast.List | ast.Tuple | ast.Set):
+            names = (item.value for item in value.elts if isinstance(item, ast.Constant))
+            listed = listed if listed is not None else set()
+            listed.update(name for name in names if isinstance(name, str))
+    return listed
 
 
 def _names(
@@ -126,24 +148,3 @@ def _heading(node: ast.ClassDef) -> str:
 def _value(node: ast.Assign | ast.AnnAssign) -> str:
     annotation = ast.unparse(node.annotation) if isinstance(node, ast.AnnAssign) else ""
     return f"{annotation} = {ast.unparse(node.value) if node.value else ''}"
-
-
-def _listed(tree: ast.Module) -> set[str] | None:
-    listed: set[str] | None = None
-    for node in tree.body:
-        value: ast.expr | None = None
-        match node:
-            case (
-                ast.Assign(targets=[ast.Name(id="__all__")])
-                | ast.AnnAssign(target=ast.Name(id="__all__"))
-            ):
-                value = node.value
-            case ast.AugAssign(target=ast.Name(id="__all__"), op=ast.Add()):
-                value = node.value
-            case _:
-                continue
-        if isinstance(value, ast.List | ast.Tuple | ast.Set):
-            names = (item.value for item in value.elts if isinstance(item, ast.Constant))
-            listed = listed if listed is not None else set()
-            listed.update(name for name in names if isinstance(name, str))
-    return listed

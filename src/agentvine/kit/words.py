@@ -80,6 +80,13 @@ def snippet(text: str, query: WordQuery, *, width: int = 200) -> str:
     return pattern.sub(r"**\g<0>**", _cut(flat, max(0, best - width // 4), width))
 
 
+def stem_of(word: str) -> str:
+    """The part that a word in small letters has in common with its other forms, roughly."""
+    ending = next((each for each in _ENDINGS if word.endswith(each)), "")
+    stem = word.removesuffix(ending)
+    return stem if len(stem) >= _SHORTEST_STEM else word
+
+
 def _cut(text: str, start: int, width: int) -> str:
     """So many characters from somewhere, at the borders of words."""
     if start:
@@ -100,10 +107,7 @@ def _pattern(query: WordQuery) -> re.Pattern[str] | None:
 
 
 def _stems(phrases: Iterable[Phrase]) -> Iterable[str]:
-    for word in (word for phrase in phrases for word in phrase):
-        ending = next((each for each in _ENDINGS if word.endswith(each)), "")
-        stem = word.removesuffix(ending)
-        yield stem if len(stem) >= _SHORTEST_STEM else word
+    return (stem_of(word) for phrase in phrases for word in phrase)
 
 
 def _words_of(text: str) -> list[str]:

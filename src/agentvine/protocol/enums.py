@@ -228,6 +228,17 @@ class ModificationStatus(StrEnum):
     REJECTED = "rejected"
 
 
+class ModificationStage(StrEnum):
+    """What there is of a modification, whatever was decided about it."""
+
+    REQUEST = "request"
+    """Somebody has asked for it in words, and seen what is foreseen."""
+    WORK = "work"
+    """Its task has been made, and has brought no change yet."""
+    CHANGE = "change"
+    """There are commits to be looked at."""
+
+
 class ChangeKind(StrEnum):
     """What happened to a file."""
 

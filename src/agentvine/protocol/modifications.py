@@ -2,12 +2,19 @@
 
 import uuid
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from agentvine.protocol.base import Input, Output
-from agentvine.protocol.enums import ModificationStatus
+from agentvine.protocol.base import Input, Output, Usd
+from agentvine.protocol.enums import (
+    ModificationStage,
+    ModificationStatus,
+    PermissionLevel,
+    TaskPriority,
+    TaskType,
+)
+from agentvine.protocol.tasks import TaskRun
 
 
 class DecisionIn(Input):
@@ -22,6 +29,32 @@ class ApproveIn(DecisionIn):
     apply: bool = True
 
 
+class ModificationRequestIn(Input):
+    """A change that is asked for in words; when it is approved it becomes one task."""
+
+    request: str = Field(min_length=1, max_length=100_000)
+    """What is wanted. The files that it is about are looked for by its words."""
+    repository_id: uuid.UUID | None = None
+    project_context_id: uuid.UUID | None = None
+    """Instead of the repository, one of its contexts."""
+    title: str | None = Field(default=None, min_length=1, max_length=300)
+    """The task's; the first line of the request when left out."""
+    type: TaskType = TaskType.FEATURE
+    permission: PermissionLevel = PermissionLevel.SUPERVISED
+    priority: TaskPriority = TaskPriority.NORMAL
+    target_branch: str | None = Field(default=None, min_length=1, max_length=255)
+    definition_of_done: str | None = Field(default=None, max_length=100_000)
+    run: TaskRun = TaskRun()
+    agent_id: uuid.UUID | None = None
+    budget_usd: Usd | None = None
+
+    @model_validator(mode="after")
+    def _has_one_place(self) -> Self:
+        if (self.repository_id is None) == (self.project_context_id is None):
+            raise ValueError("name either repository_id or project_context_id")
+        return self
+
+
 class ModificationOut(Output):
     """A change, without its text."""
 
@@ -30,6 +63,7 @@ class ModificationOut(Output):
     execution_id: uuid.UUID | None
     repository_id: uuid.UUID | None
     status: ModificationStatus
+    stage: ModificationStage = ModificationStage.CHANGE
     request: str
     requested_by: str
     requested_at: datetime
@@ -82,3 +116,4 @@ class ModificationDetailOut(ModificationOut):
     test_results: dict[str, Any]
     conflicts: list[ForeseenConflictOut] = Field(default_factory=list[ForeseenConflictOut])
     """Those that are foreseen, with other changes or with its target branch."""
+    foreseen: dict[str, Any] | None = None

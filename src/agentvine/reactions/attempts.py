@@ -6,6 +6,7 @@ from agentvine.domains.conversations.chat import Place, Sender
 from agentvine.domains.conversations.enums import ChatMessageType, SenderType
 from agentvine.domains.executions import service as executions
 from agentvine.domains.executions.models import Execution
+from agentvine.domains.modifications import requests
 from agentvine.domains.modifications import service as modifications
 from agentvine.domains.modifications.models import Modification
 from agentvine.domains.projects import queries as projects
@@ -78,6 +79,7 @@ async def on_order_completed(tx: Transaction, event: OrderCompleted) -> None:
         await task_service.finish_task(tx, task, TaskStatus.CANCELLED, reason=CANCELLED_LATE)
     elif change is None:
         await task_service.finish_task(tx, task, TaskStatus.COMPLETED, reason=CHANGED_NOTHING)
+        await requests.end_request(tx, task, CHANGED_NOTHING)
     elif modification is None:
         await task_service.finish_task(tx, task, TaskStatus.FAILED, reason=REPOSITORY_GONE)
     elif modifications.may_apply_by_itself(
@@ -120,6 +122,7 @@ async def on_attempt_ended(tx: Transaction, event: AttemptEnded) -> None:
         task_service.block_for_person(tx, task, reason=event.message)
         return
     is_cancelled = event.failure_class is FailureClass.CANCELLED
+    await requests.end_request(tx, task, event.message)
     await task_service.finish_task(
         tx,
         task,

@@ -19,13 +19,16 @@ from agentvine.domains.gateway.relay import Gateway
 from agentvine.domains.gateway.targets import ProviderTargets
 from agentvine.domains.gateway.vault import KeyVault
 from agentvine.domains.modifications.applying import ChangeApplier
+from agentvine.domains.modifications.foreseeing import ImpactDesk
 from agentvine.domains.planning.changes import ChangeWriter
 from agentvine.domains.projects.desk import RepositoryDesk
 from agentvine.domains.projects.inspection import RepositoryInspector
+from agentvine.domains.sources.cache import StoredFacts
 from agentvine.domains.tracing.lines import LineTracer
 from agentvine.domains.usage.ledger import Ledger
 from agentvine.git.environment import FOR_REMOTES
 from agentvine.git.runner import Git
+from agentvine.impact.reading import CommitReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,9 @@ class Effects:
     snapshots: SnapshotTaker
     context_vault: ContextVault
     attachments: AttachmentDesk
+    impacts: ImpactDesk
+    reader: CommitReader
+    facts: StoredFacts
 
     def by_class(self) -> dict[type[Any], object]:
         """Those that routes ask for."""
@@ -53,6 +59,8 @@ class Effects:
             self.snapshots,
             self.context_vault,
             self.attachments,
+            *(self.inspector, self.importer, self.applier, self.changes),
+            *(self.tracer, self.impacts),
         )
         return {type(effect): effect for effect in asked}
 
@@ -81,7 +89,9 @@ def build_effects(settings: Settings, database: Database) -> Effects:
     """Wire what works outside of transactions."""
     git = Git(environment=environment_for_child(keep=FOR_REMOTES))
     desk = RepositoryDesk(git, settings.data_dir / "server" / "mirrors")
-    importer = BundleImporter(database, desk)
+    facts = StoredFacts(database)
+    reader = CommitReader(git, facts)
+    importer = BundleImporter(database, desk, reader)
     return Effects(
         inspector=RepositoryInspector(git, settings.repository_roots),
         importer=importer,
@@ -94,4 +104,7 @@ def build_effects(settings: Settings, database: Database) -> Effects:
         attachments=AttachmentDesk(
             database, AttachmentStore(settings.data_dir / "server" / "attachments")
         ),
+        impacts=ImpactDesk(database, desk, reader),
+        reader=reader,
+        facts=facts,
     )

@@ -129,6 +129,7 @@ async def _serving(
     gateway, doors = open_gateway(settings, database, vault), open_doors(settings, database, vault)
     chats, mcp = ChatDesk(database, effects.desk, doors), McpDoor(TOOLBOX)
     mentions = MentionChore(MentionDesk(database, doors))
+    chats, mcp = ChatDesk(database, effects.desk, effects.reader, doors), McpDoor(TOOLBOX)
     supervisor = Supervisor(
         database,
         database.clock,
@@ -144,6 +145,7 @@ async def _serving(
             *_usage_chores(settings, database),
             Chore("keys", KeyWatch(gateway).look, every_seconds=BELIEVED_SECONDS),
             *_tidying_chores(database, uses, gateway.keeper),
+            Chore("sources", effects.facts.forget, every_seconds=_TIDYING_SECONDS),
         ),
     )
     http = HttpState(

@@ -241,9 +241,9 @@ async def test_a_model_that_cannot_be_asked_is_told_and_can_be_asked_again(
 
 async def test_a_map_has_the_room_that_it_is_given():
     paths = [f"src/module_{number:03}.py" for number in range(300)]
-    sources = dict.fromkeys(paths, "def one(): ...\n\n\nclass Two: ...\n")
+    names = {path: ["one", "Two"] for path in paths}
 
-    text = draw_map(paths, sources, 1000)
+    text = draw_map(paths, names, 1000)
 
     assert len(text) <= 4100
     assert text.startswith("src/module_000.py: one, Two\n")

@@ -8,7 +8,7 @@ from agentvine.cli.formats import failed_cases, fmt_diff_stat, fmt_tests
 from agentvine.cli.lazy import load
 from agentvine.cli.output import Column
 from agentvine.cli.session import Session
-from agentvine.protocol.enums import ModificationStatus
+from agentvine.protocol.enums import ModificationStage, ModificationStatus
 from agentvine.protocol.modifications import ModificationDetailOut, ModificationOut
 
 
@@ -47,6 +47,7 @@ async def show(session: Session, *, name: str, project: str | None) -> None:
             ("for", row.request),
             ("task", row.task_id),
             ("status", f"{row.status.value}{_more(row)}"),
+            ("there is", _STAGES[row.stage]),
             ("change is", fmt_diff_stat(row.diff_stat)),
             ("files", "\n".join(row.affected_files)),
             ("not seen yet", row.impact_analysis.get("unseen")),
@@ -105,7 +106,8 @@ async def reject(session: Session, *, name: str, reason: str, project: str | Non
     """Say no."""
     found = await resolve.find_modification(session, name, project)
     row = await session.client.modifications.reject(found.id, reason=reason)
-    session.out.done(f"rejected; its commits stay on {row.rescue_ref}", row)
+    kept = f"; its commits stay on {row.rescue_ref}" if row.rescue_ref else ""
+    session.out.done(f"rejected{kept}", row)
 
 
 async def apply(session: Session, *, name: str, project: str | None) -> None:
@@ -128,6 +130,8 @@ async def _detail(session: Session, name: str, project: str | None) -> Modificat
 
 
 def _outcome(row: ModificationOut) -> str:
+    if row.stage is ModificationStage.WORK:
+        return f"{row.status.value}; its task is {row.task_id}"
     if row.status is ModificationStatus.APPLIED:
         return f"applied: {row.target_branch} is now at {row.merge_commit}"
     why = f": {row.failure_message}" if row.failure_message else ""
@@ -140,4 +144,9 @@ def _more(row: ModificationOut) -> str:
     return f": {row.failure_message}" if row.failure_message else ""
 
 
+_STAGES = {
+    ModificationStage.REQUEST: "a request; see `agentvine modification impact`",
+    ModificationStage.WORK: "a task at work, and no change yet",
+    ModificationStage.CHANGE: None,
+}
 _WORDS = {True: "passed", False: "failed", None: "none"}

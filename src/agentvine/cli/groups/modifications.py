@@ -2,9 +2,15 @@
 
 import click
 
+from agentvine.cli.groups.tasks import run_options
 from agentvine.cli.lazy import runs
 from agentvine.cli.options import Words, limit_option, project_option, reason_option
-from agentvine.protocol.enums import ModificationStatus
+from agentvine.protocol.enums import (
+    ModificationStatus,
+    PermissionLevel,
+    TaskPriority,
+    TaskType,
+)
 
 _ACTIONS = "agentvine.cli.actions.modifications"
 _NAME = "MODIFICATION|TASK"
@@ -23,6 +29,44 @@ def modification() -> None:
 @runs(f"{_ACTIONS}:list_modifications")
 def list_modifications() -> None:
     """List changes, newest first."""
+
+
+@modification.command()
+@click.argument("words", metavar="WORDS")
+@click.option(
+    "--repo",
+    metavar="REPO",
+    default=".",
+    show_default=True,
+    help="The repository that it is about: name, path or id.",
+)
+@project_option
+@click.option("--title", metavar="TEXT", help="The task's title.  [default: the first line]")
+@click.option("--type", type=Words(TaskType), help="The kind of work.")
+@click.option(
+    "--permission", type=Words(PermissionLevel), help="What may happen without a person, then."
+)
+@click.option("--priority", type=Words(TaskPriority), help="How soon.")
+@click.option("--target", metavar="BRANCH", help="The branch the change goes to.")
+@click.option("--done", metavar="TEXT", help="How one sees that it is done.")
+@click.option("--runtime", metavar="NAME", help="What carries it out.")
+@click.option("--model", metavar="NAME", help="The model an agent uses.")
+@run_options
+@click.option("--key", metavar="KEY", help="Asking again with this key makes no second request.")
+@runs("agentvine.cli.actions.impact:request")
+def request() -> None:
+    """Ask for a change in words, and see what it will probably touch.
+
+    Nothing runs before somebody approves it; then it becomes a task.
+    """
+
+
+@modification.command()
+@click.argument("name", metavar=_NAME)
+@project_option
+@runs("agentvine.cli.actions.impact:impact")
+def impact() -> None:
+    """Show what was foreseen of a change, what it came to, and how they differ."""
 
 
 @modification.command()

@@ -29,6 +29,7 @@ from agentvine.git.errors import BundleBaseMissing, GitError
 from agentvine.git.names import rescue_ref
 from agentvine.git.refs import find_ref
 from agentvine.impact.analysis import look_at_change
+from agentvine.impact.reading import CommitReader
 from agentvine.kit.actor import SystemActor
 from agentvine.kit.errors import AppError
 
@@ -67,6 +68,7 @@ class BundleImporter:
 
     database: Database
     desk: RepositoryDesk
+    reader: CommitReader
 
     async def import_for(self, execution_id: uuid.UUID, *, again: bool = False) -> str | None:
         """Bring one execution's commits into its repository; the ref that keeps them there.
@@ -93,7 +95,7 @@ class BundleImporter:
             with tempfile.TemporaryDirectory(prefix="agentvine-bundle-") as folder:
                 head = await self._import(place, await _written(Path(folder), content), ref)
             target = await self._target(place, task.branch_name or repository.default_branch)
-            findings = await look_at_change(self.desk.git, place.path, target=target, head=head)
+            findings = await look_at_change(self.reader, place.path, target=target, head=head)
         async with self.database.transaction(_ACTOR) as tx:
             # Whoever reports this change waits: either it sees what is stored here, or is seen.
             await tasks.lock_task(tx, task.id)

@@ -9,6 +9,12 @@ class ModificationNotFound(NotFound):
     code = "modification_not_found"
 
 
+class ContextNotFound(NotFound):
+    """There is no such project context, or you may not see it."""
+
+    code = "project_context_not_found"
+
+
 class DecisionImpossible(Conflict):
     """Where the change stands, this cannot be decided about it."""
 

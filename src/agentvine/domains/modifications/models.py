@@ -20,6 +20,7 @@ from agentvine.db.columns import (
     uuid_key,
     varchar,
 )
+from agentvine.db.types import Json
 from agentvine.domains.executions.enums import ExecutionId
 from agentvine.domains.identity.enums import UserId
 from agentvine.domains.modifications.enums import (
@@ -32,6 +33,7 @@ from agentvine.domains.modifications.enums import (
 )
 from agentvine.domains.projects.enums import ProjectContextId, ProjectId, RepositoryId
 from agentvine.domains.tasks.enums import TaskId
+from agentvine.protocol.enums import ModificationStage
 
 
 class Modification(Base):
@@ -67,7 +69,12 @@ class Modification(Base):
         ModificationStatus, 20, default=ModificationStatus.PENDING
     )
     impact_analysis: Mapped[dict[str, Any]] = document(dict, nullable=True)
+    foreseen: Mapped[dict[str, Any] | None] = mapped_column(Json())
+    """What was foreseen of it before anything ran; NULL where nobody asked for it in words."""
+    wanted: Mapped[dict[str, Any] | None] = mapped_column(Json())
+    """The task that a request becomes when it is approved."""
     affected_files: Mapped[list[str]] = string_list()
+    """The files that are likely to change, and those that did once there is a change."""
     modified_files: Mapped[dict[str, Any]] = document(dict, nullable=True)
     test_results: Mapped[dict[str, Any]] = document(dict, nullable=True)
     tests_passed: Mapped[bool | None] = mapped_column(Boolean())
@@ -93,6 +100,14 @@ class Modification(Base):
     updated_at: Mapped[datetime] = stamp_now()
 
     __mapper_args__ = {"version_id_col": row_version}  # noqa: RUF012  # read once by the mapper
+
+    @property
+    def stage(self) -> ModificationStage:
+        """What there is of it."""
+        if self.head_commit is not None:
+            return ModificationStage.CHANGE
+        is_asked = self.wanted is not None and self.task_id is None
+        return ModificationStage.REQUEST if is_asked else ModificationStage.WORK
 
 
 class TrialMerge(Base):

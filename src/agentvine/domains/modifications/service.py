@@ -27,10 +27,11 @@ from agentvine.domains.tasks.models import Task
 from agentvine.impact.analysis import Findings
 from agentvine.kit.actor import UserActor
 from agentvine.kit.ids import new_id
-from agentvine.protocol.enums import ChangeKind
+from agentvine.protocol.enums import ChangeKind, ModificationStage
 from agentvine.protocol.queue import ChangeReport, ExecutionReport, FileImpact
 
 CHANNEL = "modifications"
+NO_CHANGE = "Its task has brought no change yet; cancel the task if it is not wanted any more."
 UNSEEN = "Its commits are not in the repository yet, so there is nothing to see and to decide."
 
 log = structlog.get_logger(__name__)
@@ -47,43 +48,30 @@ async def record_change(
 ) -> Modification:
     """Keep the change an execution left behind, with its evidence.
 
-    The change of a run that failed, or was cancelled, is kept as ``failed``: to be looked at, never
-    to be applied. Changes of earlier attempts that nobody has decided about are turned down.
+    A change that was asked for in words is there already, and is completed by the first run that
+    does not fail. The change of a run that failed, or was cancelled, is kept as ``failed``: to be
+    looked at, never to be applied. Changes of earlier attempts that nobody has decided about are
+    turned down.
     """
     change = report.change
     assert change is not None, "called for executions that changed something"
-    await turn_down_open_changes(tx, task.id, reason="a later attempt has replaced it")
-    context = await projects.get_current_context(tx, repository)
-    tests = report.tests
-    findings = await executions.find_findings(tx, execution.id)
-    modification = Modification(
-        id=new_id(),
-        project_id=context.id,
-        task_id=task.id,
-        execution_id=execution.id,
-        repository_id=repository.id,
-        request=task.title,
-        requested_by=str(task.created_by or tx.actor.label),
-        requested_at=tx.now,
-        status=ModificationStatus.FAILED if is_failed else ModificationStatus.PENDING,
-        impact_analysis={"schema_version": 1, "unseen": UNSEEN},
-        affected_files=[],
-        modified_files={},
-        test_results=tests.model_dump(mode="json") if tests else {},
-        tests_passed=tests.passed if tests else None,
-        base_commit=change.base_commit,
-        head_commit=change.head_commit,
-        branch_name=change.branch_name,
-        # Where a change goes was decided with the task, not by whoever made it.
-        target_branch=task.branch_name or repository.default_branch,
-        diff_stat={},
-        rescue_ref=rescue_ref_of(execution.id) if change.bundle_sha256 else None,
+    request = await queries.lock_request_of(tx, task.id)
+    await turn_down_open_changes(
+        tx, task.id, reason="a later attempt has replaced it", besides=request
     )
+    findings = await executions.find_findings(tx, execution.id)
+    if request is not None and not is_failed:
+        modification = request
+        _reopen(modification)
+    else:
+        modification = await _new_change(tx, task, repository, is_failed=is_failed)
+    _describe(modification, execution, report, change)
+    # Where a change goes was decided with the task, not by whoever made it.
+    modification.target_branch = task.branch_name or repository.default_branch
     if findings is not None:
         show_findings(modification, findings)
     if differs(change, findings):
         log.warning("change.differs_from_report", execution=str(execution.id))
-    tx.add(modification)
     history.record(
         tx,
         "modification.recorded",
@@ -93,6 +81,56 @@ async def record_change(
     )
     await tx.flush()
     return modification
+
+
+def _reopen(modification: Modification) -> None:
+    """A request has become a change: what was decided about its words is in its history."""
+    set_status(modification, ModificationStatus.PENDING)
+    modification.approved_at = None
+    modification.approved_by_id = None
+    modification.decision_reason = None
+    modification.failure_message = None
+
+
+async def _new_change(
+    tx: Transaction, task: Task, repository: Repository, *, is_failed: bool
+) -> Modification:
+    asked = await queries.find_request_of(tx, task.id)
+    context = await projects.get_current_context(tx, repository)
+    modification = Modification(
+        id=new_id(),
+        project_id=context.id,
+        task_id=task.id,
+        repository_id=repository.id,
+        request=asked.request if asked else task.title,
+        requested_by=asked.requested_by if asked else str(task.created_by or tx.actor.label),
+        requested_at=tx.now,
+        status=ModificationStatus.FAILED if is_failed else ModificationStatus.PENDING,
+        foreseen=asked.foreseen if asked else None,
+    )
+    tx.add(modification)
+    return modification
+
+
+def _describe(
+    modification: Modification,
+    execution: Execution,
+    report: ExecutionReport,
+    change: ChangeReport,
+) -> None:
+    """Fill in what a run has reported; what the server finds itself comes on top."""
+    tests = report.tests
+    modification.execution_id = execution.id
+    modification.impact_analysis = {"schema_version": 1, "unseen": UNSEEN}
+    modification.affected_files = []
+    modification.modified_files = {}
+    modification.diff_stat = {}
+    modification.test_results = tests.model_dump(mode="json") if tests else {}
+    modification.tests_passed = tests.passed if tests else None
+    modification.base_commit = change.base_commit
+    modification.head_commit = change.head_commit
+    modification.branch_name = change.branch_name
+    modification.rescue_ref = rescue_ref_of(execution.id) if change.bundle_sha256 else None
 
 
 def show_findings(modification: Modification, findings: Findings) -> None:
@@ -168,6 +206,8 @@ def request_apply(tx: Transaction, modification: Modification) -> None:
         raise DecisionImpossible(
             f"It is {modification.status}; only an approved change can be applied."
         )
+    if modification.head_commit is None:
+        raise DecisionImpossible(NO_CHANGE)
     modification.apply_requested_at = tx.now
     modification.failure_message = None
     tx.hint(CHANNEL, str(modification.id))
@@ -181,6 +221,8 @@ def reject(tx: Transaction, modification: Modification, *, reason: str) -> None:
     """
     if modification.apply_requested_at is not None and modification.failure_message is None:
         raise DecisionImpossible("It is being applied right now; it can be reverted then.")
+    if modification.stage is ModificationStage.WORK:
+        raise DecisionImpossible(NO_CHANGE)
     set_status(modification, ModificationStatus.REJECTED)
     modification.decision_reason = reason or None
     modification.apply_requested_at = None
@@ -188,12 +230,16 @@ def reject(tx: Transaction, modification: Modification, *, reason: str) -> None:
     tx.emit(ChangeRejected(modification, reason))
 
 
-async def turn_down_open_changes(tx: Transaction, task_id: uuid.UUID, *, reason: str) -> None:
+async def turn_down_open_changes(
+    tx: Transaction, task_id: uuid.UUID, *, reason: str, besides: Modification | None = None
+) -> None:
     """Turn down a task's changes that are not applied yet, for a reason of the task's own.
 
     The caller holds the task's lock, and sees to its status.
     """
     for modification in await queries.lock_open_changes(tx, task_id):
+        if modification is besides:
+            continue
         set_status(modification, ModificationStatus.REJECTED)
         modification.decision_reason = reason
         modification.apply_requested_at = None
@@ -260,6 +306,7 @@ def _impact(change: Findings) -> dict[str, object]:
         "schema_version": 1,
         "files": [file.model_dump(mode="json") for file in change.files],
         "diff_truncated": change.diff_truncated,
+        "reach": change.reach.model_dump(mode="json") if change.reach else None,
         "notes": change.notes,
         "breaks_public_names": sorted(
             {

@@ -8,11 +8,14 @@ _S = ModificationStatus
 
 ALLOWED: dict[ModificationStatus, frozenset[ModificationStatus]] = {
     _S.PENDING: frozenset({_S.APPROVED, _S.REJECTED}),
-    _S.APPROVED: frozenset({_S.APPLIED, _S.REJECTED}),
+    # A request that was approved waits again, for what is decided about the change that came of it;
+    # it has failed when none came.
+    _S.APPROVED: frozenset({_S.APPLIED, _S.REJECTED, _S.PENDING, _S.FAILED}),
     # An applied change can be reverted, which is noted beside its status.
     _S.APPLIED: frozenset(),
-    # The work of a failed run is kept to be looked at; it is never applied.
-    _S.FAILED: frozenset({_S.REJECTED}),
+    # The work of a failed run is kept to be looked at; it is never applied. A request whose task
+    # has failed goes on when the task is tried again, and brings a change then.
+    _S.FAILED: frozenset({_S.REJECTED, _S.PENDING}),
     # Only when it was merged at the very moment somebody turned it down.
     _S.REJECTED: frozenset({_S.APPLIED}),
 }

@@ -25,6 +25,7 @@ from agentvine.domains.plans.rendering import render_plan
 from agentvine.domains.projects.desk import RepositoryDesk
 from agentvine.domains.projects.models import Repository
 from agentvine.domains.usage.calls import Payer
+from agentvine.impact.reading import CommitReader
 from agentvine.kit.actor import SystemActor, UserActor
 from agentvine.kit.errors import AppError
 from agentvine.kit.ids import new_id
@@ -87,6 +88,7 @@ class ChatDesk:
 
     database: Database
     desk: RepositoryDesk
+    reader: CommitReader
     doors: ModelDoors
     _running: set["asyncio.Task[None]"] = field(default_factory=set["asyncio.Task[None]"])
 
@@ -168,7 +170,7 @@ class ChatDesk:
             repository = await read.get_one(Repository, plan.repository_id)
             text = render_plan(plan, await plans.get_content(read, plan))
         files = list(dict.fromkeys(name for entry in entries for name in entry.files))
-        seen = await look(self.desk, repository, plan.target_branch, files)
+        seen = await look(self.desk, self.reader, repository, plan.target_branch, files)
         talk = Conversation(await system_prompt(text, seen))
         _retell(talk, entries, answer.entry_id)
         model = next(entry.model for entry in entries if entry.id == answer.entry_id)

@@ -10,14 +10,12 @@ from agentvine.git.diffs import read_file
 from agentvine.git.errors import FileNotInCommit
 from agentvine.git.mirrors import resolve_source_branch
 from agentvine.git.refs import resolve_branch
-from agentvine.git.sources import read_sources
-from agentvine.impact.public_names import public_names
+from agentvine.impact.reading import CommitReader
 
 _CHARACTERS_PER_TOKEN = 4
 _MAP_TOKENS = 6000
 _FILE_TOKENS = 12_000
 _FILES_TOKENS = 40_000
-_MAX_SOURCE_BYTES = 200_000
 _MAX_NAMES = 40
 
 _RULES = """\
@@ -33,12 +31,17 @@ class Seen:
     """What was read in the repository."""
 
     paths: Sequence[str]
-    sources: Mapping[str, str]
+    names: Mapping[str, Sequence[str]]
+    """The public names that files define."""
     documents: Mapping[str, str]
 
 
 async def look(
-    desk: RepositoryDesk, repository: Repository, branch: str, files: Sequence[str]
+    desk: RepositoryDesk,
+    reader: CommitReader,
+    repository: Repository,
+    branch: str,
+    files: Sequence[str],
 ) -> Seen:
     """Read a repository's files at a branch, as far as a model is to see them.
 
@@ -48,15 +51,7 @@ async def look(
     async with desk.open(repository) as place:
         resolve = resolve_source_branch if place.is_mirror else resolve_branch
         commit = await resolve(desk.git, place.path, branch)
-        found = await read_sources(
-            desk.git,
-            place.path,
-            commit,
-            suffixes=("",),
-            words=("def ", "class "),
-            pattern=None,
-            max_file_bytes=_MAX_SOURCE_BYTES,
-        )
+        found = await reader.read(place.path, commit)
         documents: dict[str, str] = {}
         for path in files:
             limit = _FILE_TOKENS * _CHARACTERS_PER_TOKEN
@@ -66,12 +61,16 @@ async def look(
                 documents[path] = "(there is no such file)"
             else:
                 documents[path] = content.decode("utf-8", "replace")
-    return Seen(found.paths, found.texts, documents)
+    names = {
+        path: [symbol.name for symbol in facts.symbols if symbol.is_public]
+        for path, facts in found.facts.items()
+    }
+    return Seen(list(found.files), names, documents)
 
 
 async def system_prompt(plan_text: str, seen: Seen) -> str:
     """All that the model is told before the dialogue."""
-    shown = await asyncio.to_thread(draw_map, seen.paths, seen.sources, _MAP_TOKENS)
+    shown = await asyncio.to_thread(draw_map, seen.paths, seen.names, _MAP_TOKENS)
     parts = [_RULES, f"# The plan as it stands\n\n{plan_text}", f"# The repository\n\n{shown}"]
     left = _FILES_TOKENS * _CHARACTERS_PER_TOKEN
     for path, text in seen.documents.items():
@@ -80,14 +79,15 @@ async def system_prompt(plan_text: str, seen: Seen) -> str:
     return "\n\n".join(parts)
 
 
-def draw_map(paths: Sequence[str], sources: Mapping[str, str], max_tokens: int) -> str:
+def draw_map(paths: Sequence[str], names: Mapping[str, Sequence[str]], max_tokens: int) -> str:
     """Files with their public names, within a number of tokens; what has no room is counted."""
     left = max_tokens * _CHARACTERS_PER_TOKEN
     lines: list[str] = []
     # Names first for half of the room; the rest is for files alone.
     for path in sorted(paths):
-        names = _names_in(path, sources) if left > max_tokens * _CHARACTERS_PER_TOKEN / 2 else ""
-        line = f"{path}: {names}" if names else path
+        has_room = left > max_tokens * _CHARACTERS_PER_TOKEN / 2
+        shown = ", ".join(_first(names.get(path, ()))) if has_room else ""
+        line = f"{path}: {shown}" if shown else path
         if len(line) + 1 > left:
             lines.append(f"... and {len(paths) - len(lines)} more files")
             break
@@ -96,13 +96,7 @@ def draw_map(paths: Sequence[str], sources: Mapping[str, str], max_tokens: int) 
     return "\n".join(lines) or "(it has no files)"
 
 
-def _names_in(path: str, sources: Mapping[str, str]) -> str:
-    source = sources.get(path) if path.endswith(".py") else None
-    names = public_names(source) if source is not None else None
-    return ", ".join(_first(names or ()))
-
-
-def _first(names: Sequence[str] | Mapping[str, str]) -> Iterator[str]:
+def _first(names: Sequence[str]) -> Iterator[str]:
     for number, name in enumerate(names):
         if number == _MAX_NAMES:
             yield "..."

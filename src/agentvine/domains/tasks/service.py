@@ -366,6 +366,15 @@ def check_runnable(task: Task, run: TaskRun) -> None:
     """
     if task.repository_id is None:
         raise TaskNotRunnable("Name a repository: `--repo PATH`, or `repository_id`.")
+    check_run(run)
+
+
+def check_run(run: TaskRun) -> None:
+    """See that a runtime is told what it needs.
+
+    Raises:
+        TaskNotRunnable: What is missing is named.
+    """
     if run.runtime == "command" and not (run.command or "").strip():
         raise TaskNotRunnable("The command runtime needs a command: `--command '...'`.")
 

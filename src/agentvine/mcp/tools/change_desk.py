@@ -4,13 +4,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from agentvine.domains.modifications import queries, service
+from agentvine.domains.modifications import queries, requests, service
 from agentvine.domains.modifications.applying import ChangeApplier
 from agentvine.domains.modifications.enums import ModificationStatus
+from agentvine.domains.modifications.foreseeing import ImpactDesk, place_of
 from agentvine.domains.modifications.models import Modification
 from agentvine.mcp.calls import PersonCall
 from agentvine.mcp.table import PersonTool
 from agentvine.mcp.words import Paged, ToolInput, listed, read_id
+from agentvine.protocol.modifications import ModificationRequestIn
+from agentvine.protocol.tasks import TaskRun
 
 _DIFF_CHARACTERS = 15_000
 _MAX_FILES = 50
@@ -24,6 +27,25 @@ class ListChanges(Paged):
     )
 
 
+class RequestChange(ToolInput):
+    """Ask for a change in words, and learn what it will probably touch, and how risky that is.
+
+    Nothing runs before it is approved with decide_change; then it becomes a task for an agent.
+    """
+
+    request: str = Field(
+        min_length=1, max_length=50_000, description="What is wanted, in the code's own words."
+    )
+    repository_id: str = Field(min_length=1, max_length=40, description="See list_repositories.")
+    definition_of_done: str = Field(default="", max_length=10_000)
+    runtime: str = Field(
+        default="command", max_length=50, description="What carries it out, such as claude-code."
+    )
+    command: str = Field(
+        default="", max_length=10_000, description="For the runtime command, what to run."
+    )
+
+
 class GetChange(ToolInput):
     """Read a change: its files, what its tests said, and its diff, part by part."""
 
@@ -33,6 +55,8 @@ class GetChange(ToolInput):
 
 class DecideChange(ToolInput):
     """Approve a change, which merges it into its target branch, or reject it.
+
+    A change that is only asked for yet becomes a task when it is approved, and the agent begins.
 
     This is the person's decision: do it only when they have said so, for this very change.
     """
@@ -48,6 +72,34 @@ async def _list(call: PersonCall, given: ListChanges) -> str:
         found = await queries.list_modifications(read, call.actor, given.page, statuses=statuses)
         lines = [_line(row) for row in found.items]
     return listed(lines, found.next_cursor, "There are none.")
+
+
+async def _request(call: PersonCall, given: RequestChange) -> str:
+    wanted = ModificationRequestIn(
+        request=given.request,
+        repository_id=read_id(given.repository_id, "repository"),
+        definition_of_done=given.definition_of_done or None,
+        run=TaskRun(runtime=given.runtime, command=given.command or None),
+    )
+    foreseen = await call.state.effect(ImpactDesk).foresee(call.actor, wanted)
+    async with call.state.database.transaction(call.actor) as tx:
+        repository = await place_of(tx, call.actor, wanted)
+        made = await requests.request_modification(tx, call.actor, repository, wanted, foreseen)
+        line = _line(made)
+    reach = foreseen.reach
+    files = (f"- {file.path}: {'; '.join(file.reasons)}" for file in foreseen.files)
+    return "\n".join(
+        [
+            line,
+            f"risk: {reach.risk.level}",
+            *(f"- {reason}" for reason in reach.risk.reasons),
+            "likely files:",
+            *files,
+            f"tests that reach them: {', '.join(reach.tests) or 'none'}",
+            f"files that depend on them: {sum(level.count for level in reach.dependants)}",
+            *foreseen.notes,
+        ]
+    )
 
 
 async def _get(call: PersonCall, given: GetChange) -> str:
@@ -82,11 +134,14 @@ async def _decide(call: PersonCall, given: DecideChange) -> str:
         await applier.look(unseen)
     async with database.transaction(call.actor) as tx:
         found = await queries.get_modification_for_change(tx, call.actor, change_id)
+        is_to_apply = False
         if is_approved:
-            service.approve(tx, found, reason=given.reason, apply=True)
+            is_to_apply = await requests.approve(
+                tx, call.actor, found, reason=given.reason, apply=True
+            )
         else:
             service.reject(tx, found, reason=given.reason)
-    if is_approved:
+    if is_to_apply:
         await applier.apply(change_id)
     async with database.read() as read:
         return _line(await queries.get_modification(read, call.actor, change_id))
@@ -108,6 +163,9 @@ TOOLS = (
     ),
     PersonTool(
         name="get_change", takes=GetChange, scope="modifications:read", do=_get, is_read_only=True
+    ),
+    PersonTool(
+        name="request_change", takes=RequestChange, scope="modifications:write", do=_request
     ),
     PersonTool(name="decide_change", takes=DecideChange, scope="modifications:write", do=_decide),
 )
