@@ -65,15 +65,22 @@ async def read_blobs(git: Git, repository: Path, ids: Sequence[str]) -> dict[str
     Raises:
         GitError: Git failed.
     """
+    output = await read_batch(git, repository, ids)
+    return dict(zip(ids, _split_batch(output), strict=True))
+
+
+async def read_batch(git: Git, repository: Path, ids: Sequence[str]) -> bytes:
+    """Contents one after the other: each ``<id> blob <size> LF <contents> LF``.
+
+    Raises:
+        GitError: Git failed.
+    """
+    stdin = "".join(f"{check_commit_id(object_id)}\n" for object_id in ids).encode()
     with clean_room(locate(repository)) as room:
-        stdin = "".join(f"{check_commit_id(object_id)}\n" for object_id in ids).encode()
-        output = await git.run(room, "cat-file", "--batch", stdin=stdin)
-    return dict(zip(ids, split_batch(output), strict=True))
+        return await git.run(room, "cat-file", "--batch", stdin=stdin)
 
 
-def split_batch(output: bytes) -> Iterator[bytes]:
-    """The contents in what ``cat-file --batch`` prints for objects that are there."""
-    # "<id> blob <size> LF <contents> LF", one after the other.
+def _split_batch(output: bytes) -> Iterator[bytes]:
     position = 0
     while position < len(output):
         end = output.index(b"\n", position)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from agentvine.git.runner import Git
-from agentvine.git.sources import TreeFile, list_files, read_blobs
+from agentvine.git.trees import Entry, list_entries, read_batch
 from agentvine.impact.facts import FileFacts, facts_from_json, language_of
 from agentvine.impact.graph import ImportGraph, build_graph
 from agentvine.kit.errors import Internal
@@ -64,7 +64,7 @@ class CommitMap:
     """The files of a commit, what they define, and who imports whom."""
 
     commit: str
-    files: dict[str, TreeFile]
+    files: dict[str, Entry]
     facts: dict[str, FileFacts]
     graph: ImportGraph
     notes: list[str] = field(default_factory=list[str])
@@ -91,9 +91,10 @@ class CommitReader:
         Raises:
             GitError: Git failed.
         """
-        files = {file.path: file for file in await list_files(self.git, repository, commit)}
+        entries = await list_entries(self.git, repository, commit)
+        files = {entry.path: entry for entry in entries if entry.is_file}
         wanted = [
-            (path, (file.blob, language))
+            (path, (file.object_id, language))
             for path, file in files.items()
             if (language := language_of(path)) is not None and file.size <= _MAX_FILE_BYTES
         ]
@@ -101,7 +102,8 @@ class CommitReader:
         if len(wanted) > _MAX_FILES:
             notes.append(f"Only {_MAX_FILES} of {len(wanted)} source files were looked into.")
         keys = [key for _, key in wanted[:_MAX_FILES]]
-        known = await self._known(repository, keys, {f.blob: f.size for f in files.values()}, notes)
+        sizes = {file.object_id: file.size for file in files.values()}
+        known = await self._known(repository, keys, sizes, notes)
         facts = {path: known[key] for path, key in wanted if key in known}
         graph = await asyncio.to_thread(build_graph, facts, list(also))
         return CommitMap(commit, files, facts, graph, notes)
@@ -144,7 +146,7 @@ class CommitReader:
         found: dict[BlobKey, FileFacts] = {}
         while len(found) < len(batch):
             rest = batch[len(found) :]
-            contents = await read_blobs(self.git, repository, [blob for blob, _ in rest])
+            contents = await read_batch(self.git, repository, [blob for blob, _ in rest])
             lines, has_timed_out = await _run_reader(rest, contents)
             for key, line in zip(rest, lines, strict=False):
                 found[key] = facts_from_json(json.loads(line))

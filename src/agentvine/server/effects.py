@@ -51,16 +51,8 @@ class Effects:
     def by_class(self) -> dict[type[Any], object]:
         """Those that routes ask for."""
         asked = (
-            self.inspector,
-            self.importer,
-            self.applier,
-            self.changes,
-            self.tracer,
-            self.snapshots,
-            self.context_vault,
-            self.attachments,
             *(self.inspector, self.importer, self.applier, self.changes),
-            *(self.tracer, self.impacts),
+            *(self.tracer, self.impacts, self.snapshots, self.context_vault, self.attachments),
         )
         return {type(effect): effect for effect in asked}
 

@@ -32,9 +32,9 @@ from agentvine.domains.identity.service import NewUser
 from agentvine.domains.identity.tokens import TokenAuthenticator
 from agentvine.domains.mentions.answering import MentionDesk
 from agentvine.domains.mentions.jobs import MentionChore
-from agentvine.domains.modifications.foreseeing import ForesightChore
 from agentvine.domains.modifications.jobs import ApplyChore
 from agentvine.domains.modifications.service import CHANNEL as MODIFICATIONS
+from agentvine.domains.modifications.trial_merging import ForesightChore
 from agentvine.domains.planning.answering import ChatDesk
 from agentvine.domains.questions.advice import AdviceDesk, Adviser
 from agentvine.domains.questions.jobs import QuestionChores
@@ -127,7 +127,6 @@ async def _serving(
     foresight = ForesightChore(database, effects.desk)
     snapshots = SnapshotChore(effects.snapshots)
     gateway, doors = open_gateway(settings, database, vault), open_doors(settings, database, vault)
-    chats, mcp = ChatDesk(database, effects.desk, doors), McpDoor(TOOLBOX)
     mentions = MentionChore(MentionDesk(database, doors))
     chats, mcp = ChatDesk(database, effects.desk, effects.reader, doors), McpDoor(TOOLBOX)
     supervisor = Supervisor(

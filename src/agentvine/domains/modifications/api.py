@@ -5,10 +5,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
-from agentvine.domains.modifications import foreseen, queries, service
 from agentvine.domains.agents.errors import AgentUnusable
 from agentvine.domains.identity.idempotency import CreateOnce
-from agentvine.domains.modifications import queries, requests, service
+from agentvine.domains.modifications import queries, requests, service, trial_merges
 from agentvine.domains.modifications.applying import ChangeApplier
 from agentvine.domains.modifications.comparing import impact_of
 from agentvine.domains.modifications.enums import ModificationStatus
@@ -21,7 +20,6 @@ from agentvine.domains.modifications.errors import (
 )
 from agentvine.domains.modifications.foreseeing import ImpactDesk, place_of
 from agentvine.domains.modifications.models import Modification
-from agentvine.domains.projects.errors import ProjectReadOnly, RepositoryNotFound
 from agentvine.domains.projects.errors import (
     ProjectArchived,
     ProjectReadOnly,
@@ -124,7 +122,7 @@ async def get_modification(
 ) -> ModificationDetailOut:
     """One change with its diff, impact and test results."""
     found = await queries.get_modification(read, actor, modification_id)
-    conflicts = await foreseen.list_conflicts_of(read, found)
+    conflicts = await trial_merges.list_conflicts_of(read, found)
     return ModificationDetailOut.model_validate(found).model_copy(
         update={"conflicts": list(conflicts)}
     )
@@ -139,7 +137,7 @@ async def list_conflicts(
     task_id: uuid.UUID | None = None,
 ) -> PageOut[ForeseenConflictOut]:
     """Conflicts that are foreseen among changes that wait, and with their target branches."""
-    found = await foreseen.list_conflicts(read, actor, repository_id, page, task_id=task_id)
+    found = await trial_merges.list_conflicts(read, actor, repository_id, page, task_id=task_id)
     return PageOut(items=list(found.items), next_cursor=found.next_cursor)
 
 

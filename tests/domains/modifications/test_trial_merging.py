@@ -9,8 +9,8 @@ from sqlalchemy import func, select
 
 from agentvine.domains.identity.models import Event
 from agentvine.domains.modifications.applying import ChangeApplier
-from agentvine.domains.modifications.foreseeing import ForesightChore
 from agentvine.domains.modifications.models import TrialMerge
+from agentvine.domains.modifications.trial_merging import ForesightChore
 from tests.support.api import Api
 from tests.support.changes import Workshop, make_workshop
 from tests.support.space import Json
