@@ -218,3 +218,20 @@ async def test_counting_and_the_list_of_models_are_answered_in_every_form(
     assert (await model.http.post(path, json={})).json()["totalTokens"] == 1111
     assert (await model.http.head("/")).status_code == 200
     assert (await model.http.get("/nothing")).status_code == 404
+
+
+async def test_no_answer_uses_more_than_its_request_allows(
+    model: Model, anthropic_client: anthropic.AsyncAnthropic, openai_client: openai.AsyncOpenAI
+):
+    messages: Any = [{"role": "user", "content": "Hi"}]
+
+    said = await anthropic_client.messages.create(model="m", max_tokens=9, messages=messages)
+    await openai_client.chat.completions.create(
+        model="m", max_completion_tokens=9, messages=messages
+    )
+    await openai_client.responses.create(model="m", max_output_tokens=9, input="Hi")
+    asked = {"contents": [{"parts": [{"text": "Hi"}]}], "generationConfig": {"maxOutputTokens": 9}}
+    await model.http.post("/v1beta/models/m:generateContent", json=asked)
+
+    assert said.usage.output_tokens == 9
+    assert [each.usage and each.usage.tokens_out for each in model.requests] == [9] * 4

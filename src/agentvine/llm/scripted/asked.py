@@ -107,6 +107,8 @@ class Asked:
     key: str = ""
     size: int = 0
     """Bytes of the body."""
+    max_output: int | None = None
+    """How many tokens the answer may have; None where the request does not say."""
 
     @property
     def folder(self) -> str | None:
@@ -124,6 +126,11 @@ class Asked:
 def as_dict(value: object) -> Json:
     """An object of the request; an empty one for anything else."""
     return cast("Json", value) if isinstance(value, dict) else {}
+
+
+def as_count(*values: object) -> int | None:
+    """The first that is a number of things; None where there is none."""
+    return next((each for each in values if isinstance(each, int) and each > 0), None)
 
 
 def as_list(value: object) -> list[object]:

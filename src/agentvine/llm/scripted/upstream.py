@@ -9,7 +9,7 @@ import json
 import re
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import islice
 from typing import Any
 from urllib.parse import parse_qsl
@@ -180,7 +180,7 @@ class ScriptedUpstream:
         if fault is not None and not _reaches_model(fault, asked):
             await _refuse(fault, wire, sender)
             return
-        reply = self._reply(turn, conversation, asked)
+        reply = self._reply(turn, conversation, asked, wire)
         received.hides_usage = asked.is_stream and not asked.wants_usage
         received.usage = wire.told(reply.counts)
         cut_at = fault.cut_after_bytes if fault else None
@@ -196,7 +196,9 @@ class ScriptedUpstream:
             body = compact(wire.whole(reply)).encode()
             await sender.whole(200, {**_JSON, **turn.headers}, body, cut_at=cut_at)
 
-    def _reply(self, turn: Turn, conversation: Conversation | None, asked: Asked) -> Reply:
+    def _reply(
+        self, turn: Turn, conversation: Conversation | None, asked: Asked, wire: Wire
+    ) -> Reply:
         text, calls = turn.text, list[Played]()
         if conversation is not None and conversation.as_text is not None:
             for call in turn.calls:
@@ -205,19 +207,20 @@ class ScriptedUpstream:
             calls = [play_call(call, asked) for call in turn.calls]
         usage = turn.usage or self._script.usage
         said = len(text) + len(turn.thinking) + sum(len(call.arguments) for call in calls)
+        counts = Counts(
+            input=asked.size // 4 if usage.input is None else usage.input,
+            output=said // 4 + 1 if usage.output is None else usage.output,
+            cache_read=usage.cache_read,
+            cache_write=usage.cache_write,
+            reasoning=usage.reasoning,
+        )
         return Reply(
             id=new_id().hex,
             asked=asked,
             text=text,
             thinking=turn.thinking,
             calls=tuple(calls),
-            counts=Counts(
-                input=asked.size // 4 if usage.input is None else usage.input,
-                output=said // 4 + 1 if usage.output is None else usage.output,
-                cache_read=usage.cache_read,
-                cache_write=usage.cache_write,
-                reasoning=usage.reasoning,
-            ),
+            counts=_within(asked.max_output, counts, wire),
             stop=turn.stop,
             chunk=turn.chunk,
             created=int(self._clock.now().timestamp()),
@@ -262,6 +265,15 @@ class ScriptedUpstream:
         ]
         ends: Json = {"first_id": names[0], "last_id": names[-1], "has_more": False}
         return {"object": "list", "data": models, "models": listed, **ends}
+
+
+def _within(limit: int | None, counts: Counts, wire: Wire) -> Counts:
+    """What an answer uses at most where the request limits it, as providers hold it."""
+    if limit is None:
+        return counts
+    counts = replace(counts, reasoning=min(counts.reasoning, limit))
+    excess = wire.told(counts).tokens_out - limit
+    return replace(counts, output=counts.output - excess) if excess > 0 else counts
 
 
 def _with_fault(events: Iterator[bytes], wire: Wire, fault: Fault | None) -> Iterator[bytes]:

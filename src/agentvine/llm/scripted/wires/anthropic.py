@@ -7,6 +7,7 @@ from agentvine.llm.scripted.asked import (
     Json,
     Offered,
     Transcript,
+    as_count,
     as_dict,
     as_list,
     texts_of,
@@ -60,6 +61,7 @@ class AnthropicMessages:
             ),
             key=incoming.key,
             size=incoming.size,
+            max_output=as_count(body.get("max_tokens")),
         )
 
     def told(self, counts: Counts) -> Told:

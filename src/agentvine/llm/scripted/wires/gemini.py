@@ -9,6 +9,7 @@ from agentvine.llm.scripted.asked import (
     Json,
     Offered,
     Transcript,
+    as_count,
     as_dict,
     as_list,
     texts_of,
@@ -45,6 +46,7 @@ class GenerateContent:
                 told.add_results(results)
                 told.add_prompt(texts_of(parts))
         system = as_dict(body.get("systemInstruction") or body.get("system_instruction"))
+        settings = as_dict(body.get("generationConfig") or body.get("generation_config"))
         return Asked(
             wire=self.name,
             model=match[1] if match else "",
@@ -55,6 +57,7 @@ class GenerateContent:
             tools=tuple(_offered(body)),
             key=incoming.key,
             size=incoming.size,
+            max_output=as_count(settings.get("maxOutputTokens")),
         )
 
     def told(self, counts: Counts) -> Told:

@@ -8,6 +8,7 @@ from agentvine.llm.scripted.asked import (
     Json,
     Offered,
     Transcript,
+    as_count,
     as_dict,
     as_list,
     texts_of,
@@ -53,6 +54,7 @@ class Responses:
             tools=tuple(_offered(as_dict(tool)) for tool in as_list(body.get("tools"))),
             key=incoming.key,
             size=incoming.size,
+            max_output=as_count(body.get("max_output_tokens")),
         )
 
     def told(self, counts: Counts) -> Told:
