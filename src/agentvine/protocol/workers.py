@@ -121,7 +121,7 @@ class WorkerOut(Output):
     limited_runtimes: list[RuntimeLimit] = Field(default_factory=list[RuntimeLimit])
     """Until then it takes no orders for these."""
     runtime_reports: list[RuntimeReportOut] = Field(default_factory=list[RuntimeReportOut])
-    """What it found when it started, of runtimes that it lacks, too; empty for older workers."""
+    """What it found when it looked last, of those that it lacks, too; empty for older workers."""
     last_heartbeat_at: datetime | None
     created_at: datetime
 

@@ -119,6 +119,15 @@ MINI_LOGIN = OwnLogin(
     agent="mini-swe-agent", folder=".config/mini-swe-agent", keys=_LIBRARY_KEYS, how=_BY_KEY
 )
 AIDER_LOGIN = OwnLogin(agent="aider", folder=".aider", keys=_LIBRARY_KEYS, how=_BY_KEY)
+ALL_LOGINS = (
+    CLAUDE_LOGIN,
+    CODEX_LOGIN,
+    QWEN_LOGIN,
+    OPENCODE_LOGIN,
+    GEMINI_LOGIN,
+    MINI_LOGIN,
+    AIDER_LOGIN,
+)
 
 
 def link_login(login: OwnLogin, folder: Path, *, is_wanted: bool) -> None:

@@ -48,3 +48,15 @@ MINI_SWE_AGENT = Pin(
 AIDER = Pin(
     "aider", "aider-chat", "0.86.2", manager="pip install", separator="==", tells_version=False
 )
+
+ALL_PINS = (
+    CLAUDE_CODE,
+    QWEN,
+    CODEX,
+    OPENCODE,
+    GEMINI,
+    CLAUDE_AGENT_ACP,
+    CODEX_ACP,
+    MINI_SWE_AGENT,
+    AIDER,
+)

@@ -55,6 +55,8 @@ class WorkerConfig:
     """What set-up commands have made, kept for later runs."""
     leftover_seconds: float = 14 * 86_400.0
     """How long what dead workers left is kept unused, before it is taken away; 0: for good."""
+    look_seconds: float = 60.0
+    """How often it looks whether an agent's program was installed since, or logged in."""
     answer_wait_seconds: float = 900.0
     """How long a run that has asked something keeps its slot."""
     containment: ContainmentLevel | None = None

@@ -39,7 +39,7 @@ from agentvine.worker.leases import LeaseBook
 from agentvine.worker.lock import WorkerLock
 from agentvine.worker.places import DataPlaces
 from agentvine.worker.recovery import recover
-from agentvine.worker.registration import look_for_runtimes, register
+from agentvine.worker.registration import look_for_runtimes, notice_runtimes, register
 from agentvine.worker.runs import Run
 from agentvine.worker.tools import StopReason, WorkerTools
 from agentvine.worker.upkeep import keep_up
@@ -135,8 +135,10 @@ class Worker:
         self._stopping = asyncio.Event()
         self._wake = asyncio.Event()
         """A run has ended, or the loop has another reason to look around."""
-        self._is_unknown = False
-        """Whether the server has forgotten us."""
+        self._runtimes: Sequence[RuntimeInfo] = ()
+        """What was found here when we last looked."""
+        self._must_register = False
+        """Whether the server has forgotten us, or does not know what can be run here now."""
         self._fatal: AppError | None = None
         loop = asyncio.get_running_loop()
         self._heartbeat = tools.heartbeat(
@@ -169,29 +171,38 @@ class Worker:
 
     async def run(self) -> int:
         """Be a worker until told to stop; see ``run_worker``."""
-        runtimes = await look_for_runtimes(self._config, self._tools.runtimes)
+        self._runtimes = await look_for_runtimes(self._config, self._tools.runtimes)
         folders = await recover(self._tools)
         deliveries = [
             Run(self._tools, folder, claimed_at=self._tools.book.now()) for folder in folders
         ]
-        identity = await self._register(runtimes)
+        identity = await self._register()
         if identity is None:
             log.info("worker.stopped", undelivered=len(deliveries))
             return 0
         self._heartbeat.start(identity)
+        noticing = asyncio.create_task(notice_runtimes(self._tools, self._runtimes, self._on_found))
         try:
             for run in deliveries:
                 self._start(run, run.deliver_only())
-            await self._claim_until_draining(identity, runtimes)
+            await self._claim_until_draining(identity)
             await self._finish()
         finally:
+            noticing.cancel()
             self._heartbeat.stop()
         log.info("worker.stopped")
         if self._fatal is not None:
             raise self._fatal
         return 0
 
-    async def _register(self, runtimes: Sequence[RuntimeInfo]) -> Identity | None:
+    def _on_found(self, runtimes: Sequence[RuntimeInfo]) -> None:
+        """Other runtimes than before can be offered now."""
+        self._runtimes = runtimes
+        # Only between two claims: an order under way to us must not be taken back.
+        self._must_register = True
+        self._wake.set()
+
+    async def _register(self) -> Identity | None:
         """Introduce ourselves, however long it takes; None when told to stop meanwhile."""
         failures = 0
         while not self._draining.is_set():
@@ -200,7 +211,7 @@ class Worker:
                     self._tools.client,
                     self._config,
                     session_id=self._session_id,
-                    runtimes=runtimes,
+                    runtimes=self._runtimes,
                     held=self._tools.book.execution_ids(),
                     isolation=self._tools.isolation,
                 )
@@ -209,15 +220,13 @@ class Worker:
                 failures += 1
         return None
 
-    async def _claim_until_draining(
-        self, identity: Identity, runtimes: Sequence[RuntimeInfo]
-    ) -> None:
+    async def _claim_until_draining(self, identity: Identity) -> None:
         failures = 0
         while not self._draining.is_set():
             self._wake.clear()
             try:
-                if self._is_unknown:
-                    identity = await self._register_again(runtimes) or identity
+                if self._must_register:
+                    identity = await self._register_again() or identity
                 free = self._config.concurrency - len(self._runs)
                 if free <= 0:
                     await self._wake.wait()
@@ -226,7 +235,7 @@ class Worker:
                 failures = 0
             except NotFound as error:
                 log.warning("worker.unknown", problem=error.detail)
-                self._is_unknown = True
+                self._must_register = True
             except (Conflict, ProtocolUnsupported) as error:
                 self._give_up(error)
             except (*_PASSING, AppError) as error:
@@ -352,15 +361,16 @@ class Worker:
     def _on_refused(self, error: AppError) -> None:
         """The heartbeat was told that we are not who we say."""
         if isinstance(error, NotFound):
-            self._is_unknown = True
+            self._must_register = True
             self._wake.set()
         elif isinstance(error, Conflict | ProtocolUnsupported):
             self._give_up(error)
 
-    async def _register_again(self, runtimes: Sequence[RuntimeInfo]) -> Identity | None:
-        identity = await self._register(runtimes)
+    async def _register_again(self) -> Identity | None:
+        told = self._runtimes
+        identity = await self._register()
         if identity is not None:
-            self._is_unknown = False
+            self._must_register = self._runtimes is not told
             self._heartbeat.change_identity(identity)
         return identity
 

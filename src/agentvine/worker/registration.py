@@ -1,9 +1,10 @@
 """Introducing the worker to the server, and what it can do."""
 
+import asyncio
 import os
 import socket
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 
 import structlog
@@ -13,11 +14,13 @@ from agentvine.kit.errors import Invalid
 from agentvine.protocol.controls import WorkerControls
 from agentvine.protocol.workers import WorkerRegisterIn
 from agentvine.runtimes.base import RuntimeInfo
+from agentvine.runtimes.noticing import look_for_signs
 from agentvine.runtimes.registry import RuntimeNotUsable, RuntimeRegistry, detect_runtimes
 from agentvine.runtimes.reports import report_on
 from agentvine.worker.config import WorkerConfig
 from agentvine.worker.heartbeat import Identity
 from agentvine.worker.isolation import Isolation
+from agentvine.worker.tools import WorkerTools
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +40,37 @@ async def look_for_runtimes(config: WorkerConfig, registry: RuntimeRegistry) -> 
     if problems and (config.runtimes or len(problems) == len(found)):
         raise RuntimeNotUsable("Not usable on this machine: " + "; ".join(problems))
     return found
+
+
+async def notice_runtimes(
+    tools: WorkerTools,
+    known: Sequence[RuntimeInfo],
+    on_found: Callable[[Sequence[RuntimeInfo]], None],
+) -> None:
+    """See what is installed, removed or logged in while the worker works; it never returns.
+
+    Args:
+        tools: The worker's.
+        known: What was found when it started.
+        on_found: Told what there is, whenever that has changed.
+    """
+    names, seen = tools.config.runtimes, await asyncio.to_thread(look_for_signs)
+    while True:
+        await asyncio.sleep(tools.config.look_seconds)
+        signs = await asyncio.to_thread(look_for_signs)
+        if signs == seen:
+            continue
+        found = await detect_runtimes(tools.runtimes, names)
+        if await asyncio.to_thread(look_for_signs) != signs:
+            # It is being installed at this moment: look again when that is over.
+            continue
+        seen = signs
+        usable = [info.name for info in found if info.is_available]
+        # To offer none would be to offer all.
+        if usable and found != known:
+            log.info("worker.runtimes_changed", runtimes=usable)
+            known = found
+            on_found(found)
 
 
 async def register(
