@@ -377,6 +377,7 @@ CASES = {
         "work", WORK, REPORT | {"stream": "stdout", "first_seq": 1, "lines": []}
     ),
     "POST /executions/{execution_id}/brief": Case("work", WORK, REPORT),
+    "POST /executions/{execution_id}/earlier-work": Case("work", WORK, REPORT),
     "PUT /executions/{execution_id}/session": Case("work", WORK, REPORT | {"session_id": "s"}),
     "POST /executions/{execution_id}/questions": Case(
         "work", WORK, REPORT | {"key": "1", "text": "Tabs or blanks?"}

@@ -126,6 +126,12 @@ class ExecutionsApi:
         call = post(f"executions/{execution_id}/brief", body, is_repeatable=True)
         return await self._transport.fetch(call, RunBriefOut)
 
+    async def earlier_work(self, execution_id: uuid.UUID, body: BriefIn) -> bytes:
+        """The git bundle of the attempt that the brief names as earlier work."""
+        path = f"executions/{execution_id}/earlier-work"
+        call = Call("POST", path, body=body, is_repeatable=True, read_timeout=_BUNDLE_SECONDS)
+        return (await self._transport.send(call)).content
+
     async def put_session(self, execution_id: uuid.UUID, body: SessionIn) -> None:
         """Tell the session by which the attempt's agent can be resumed."""
         path = f"executions/{execution_id}/session"

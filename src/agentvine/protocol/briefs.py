@@ -86,6 +86,8 @@ class RunBriefOut(Output):
     permission_level: PermissionLevel = PermissionLevel.SUPERVISED
     session: NativeSession | None = None
     """Of the last attempt that had one, unless that is of no use any more."""
+    earlier_work: uuid.UUID | None = None
+    """The attempt whose unfinished work this one goes on with, where the server has it."""
     summary: str | None = None
     """How the last attempt went, in sentences; None for the first."""
     last_failure: FailureClass | None = None

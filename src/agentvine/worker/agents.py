@@ -212,7 +212,7 @@ async def _with_tools(tools: WorkerTools, order: ClaimedOrder, context: RunConte
 
 
 def _with_session_of(home: Path, brief: RunBriefOut | None) -> RunBriefOut | None:
-    """Without the session, if it is not one that this very home holds."""
+    """Without the session, if it is not one that this very home holds; its work stays named."""
     if brief is None or brief.session is None:
         return brief
     try:
@@ -221,7 +221,8 @@ def _with_session_of(home: Path, brief: RunBriefOut | None) -> RunBriefOut | Non
         kept = None
     if kept is not None and kept.session_id == brief.session.session_id:
         return brief
-    return brief.model_copy(update={"session": None})
+    work = brief.earlier_work or brief.session.execution_id
+    return brief.model_copy(update={"session": None, "earlier_work": work})
 
 
 class _KeptSession(BaseModel):

@@ -297,8 +297,10 @@ class Attempt:
         if not runtime.is_agent:
             return await runtime.run(context)
         async with briefed(self._tools, self._order, context, self._switch) as with_brief:
-            ready = await with_earlier_work(with_brief, self._found.workspace, self._say)
-            return await runtime.run(ready)
+            place = self._folder, self._found.workspace
+            return await runtime.run(
+                await with_earlier_work(with_brief, self._tools.client, *place, self._say)
+            )
 
     def _asker(self, workspace: Workspace) -> ServerAsker:
         async def say(text: str, step: str) -> None:

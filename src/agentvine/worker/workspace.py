@@ -1,13 +1,15 @@
 """Where a run works: a fresh work tree on the task's branch, and what becomes of it."""
 
 import asyncio
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
+from agentvine.git.bundles import import_bundle, read_bundle
 from agentvine.git.changes import commit_all, head_commit, rescue_uncommitted
-from agentvine.git.errors import RefNotFound, WorktreeExists
+from agentvine.git.errors import BundleInvalid, RefNotFound, WorktreeExists
 from agentvine.git.external import find_external, notes, refusals, require_external_kept
 from agentvine.git.inspection import inspect_repository
 from agentvine.git.mirrors import ensure_mirror, resolve_source_branch
@@ -66,6 +68,25 @@ class Workspace:
     def rescue_ref(self) -> str:
         """Where the result is kept in the mirror."""
         return rescue_ref(self.execution_id)
+
+    async def has_work_of(self, execution_id: uuid.UUID) -> bool:
+        """Whether the mirror keeps what another attempt did."""
+        ref = rescue_ref(str(execution_id))
+        return self.mirror is not None and await find_ref(self.git, self.mirror, ref) is not None
+
+    async def bring_work_of(self, execution_id: uuid.UUID, bundle: Path) -> None:
+        """Take another attempt's commits into the mirror, to be kept there as if made here.
+
+        Raises:
+            BundleInvalid: It is no bundle of one branch, or damaged.
+            BundleBaseMissing: The mirror lacks what it builds on.
+        """
+        assert self.mirror is not None, "the task has a repository"
+        refs = read_bundle(bundle).refs
+        if len(refs) != 1:
+            raise BundleInvalid(f"A bundle of earlier work holds one branch, not {len(refs)}.")
+        (name,) = refs
+        await import_bundle(self.git, self.mirror, bundle, {name: rescue_ref(str(execution_id))})
 
     async def take_up(self, execution_id: str) -> str | None:
         """Put what an earlier run left into this one's files; a sentence about it, or None.

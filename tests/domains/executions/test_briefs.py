@@ -10,6 +10,8 @@ from tests.support.space import Json, Space, WireWorker, claim_of, make_space
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+BUNDLE = b"# v2 git bundle\n" + b"2" * 40 + b" refs/heads/agentvine/t-1\n\nPACK"
+"""Its header is whole; nobody unpacks it."""
 AGENT = {"run_runtime": "claude-code", "run_command": None}
 
 
@@ -91,6 +93,43 @@ async def test_a_session_that_would_only_lead_there_again_is_not_offered(
     told = await brief(worker, await worker.claim_one())
     assert (told["session"] is not None) is is_offered
     assert failure_class in told["summary"]
+
+
+async def test_work_that_was_left_unfinished_is_given_to_whoever_goes_on(shared_api: Api):
+    space, worker, task, order = await begun(shared_api)
+    await tell(worker, order, "s-1")
+    assert (await worker.put_bundle(order, BUNDLE)).is_success
+    await worker.fail(order, "command_failed")
+    await space.act(task, "retry")
+    other = await space.worker(runtimes=["claude-code"])
+    following = await other.claim_one()
+    path = f"/executions/{following['execution_id']}/earlier-work"
+
+    told = await brief(other, following)
+    given = await other.caller.call("POST", path, json=claim_of(following))
+    stale = claim_of(following) | {"fence": following["fence"] + 1}
+    refused = await other.caller.call("POST", path, json=stale)
+
+    assert told["earlier_work"] == order["execution_id"]
+    assert given.content == BUNDLE
+    assert refused.json()["code"] == "lease_lost"
+
+
+@pytest.mark.parametrize("left", ["no bundle", "no session", "a session of no use"])
+async def test_where_nothing_is_gone_on_with_no_work_is_given(shared_api: Api, left: str):
+    space, worker, task, order = await begun(shared_api)
+    if left != "no session":
+        await tell(worker, order, "s-1")
+    if left != "no bundle":
+        await worker.put_bundle(order, BUNDLE)
+    await worker.fail(order, "context_overflow" if "no use" in left else "command_failed")
+    await space.act(task, "retry")
+    following = await worker.claim_one()
+
+    assert (await brief(worker, following))["earlier_work"] is None
+    path = f"/executions/{following['execution_id']}/earlier-work"
+    given = await worker.caller.call("POST", path, json=claim_of(following))
+    assert (given.status_code, given.json()["code"]) == (404, "bundle_not_found")
 
 
 async def test_only_who_holds_the_claim_is_briefed_and_heard(shared_api: Api):

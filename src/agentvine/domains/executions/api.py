@@ -266,6 +266,20 @@ async def read_brief(
     return await briefs.get_brief(read, actor, execution_id, body)
 
 
+@router.post(
+    "/executions/{execution_id}/earlier-work",
+    tags=["protocol"],
+    responses=responses(LeaseLost, BundleNotFound),
+    response_class=Response,
+)
+async def read_earlier_work(
+    execution_id: uuid.UUID, body: BriefIn, actor: Worker, read: Read
+) -> Response:
+    """The git bundle of the attempt that the brief names; for the worker that holds the claim."""
+    content = await briefs.get_earlier_bundle(read, actor, execution_id, body)
+    return Response(content, media_type="application/octet-stream")
+
+
 @router.put(
     "/executions/{execution_id}/session",
     tags=["protocol"],

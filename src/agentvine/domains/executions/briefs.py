@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from itertools import takewhile
 
 from sqlalchemy import select, update
 
@@ -10,7 +11,9 @@ from agentvine.domains.agents.models import Agent
 from agentvine.domains.agents.recall import Asked, memory_text, recall_for_run
 from agentvine.domains.conversations import questions
 from agentvine.domains.executions.enums import ExecutionStatus
-from agentvine.domains.executions.models import Execution
+from agentvine.domains.executions.errors import BundleNotFound
+from agentvine.domains.executions.models import ChangeBundle, Execution
+from agentvine.domains.executions.queries import get_bundle
 from agentvine.domains.knowledge.rules import ForTask, documents_for
 from agentvine.domains.tasks.context import read_context
 from agentvine.domains.tasks.models import Task
@@ -59,6 +62,52 @@ async def get_brief(
     Raises:
         LeaseLost: The caller does not hold it.
     """
+    order = await _claimed_order(read, actor, execution_id, claim)
+    task = (await read.scalars(select(Task).where(Task.id == order.task_id))).one()
+    payload = OrderPayload.model_validate(order.payload)
+    run = read_context(task).run
+    agent = await _agent_of(read, task)
+    earlier = await _earlier_attempts(read, task, execution_id)
+    session = _session_of(earlier, payload.runtime)
+    return RunBriefOut(
+        instruction=instruction_of(task, payload),
+        system_prompt=agent.system_prompt if agent else None,
+        rules_file_path=agent.rules_file_path if agent else None,
+        model=run.model or (_model_of(agent) if agent else None),
+        permission_level=task.permission_level,
+        session=session,
+        earlier_work=await _work_of(read, earlier) if session else None,
+        summary=_summary(earlier),
+        last_failure=_failure_of(earlier[0]) if earlier else None,
+        answers=await _answers(read, task),
+        messages=await _missed_messages(read, order),
+        memories=await _memories(read, actor, agent, task) if agent else [],
+        documents=await _documents(read, actor, task),
+    )
+
+
+async def get_earlier_bundle(
+    read: ReadSession, actor: WorkerActor, execution_id: uuid.UUID, claim: BriefIn
+) -> bytes:
+    """The git bundle with what an earlier attempt left unfinished, as the brief names it.
+
+    Raises:
+        LeaseLost: The caller does not hold the claim.
+        BundleNotFound: There is none, or the brief does not offer it.
+    """
+    order = await _claimed_order(read, actor, execution_id, claim)
+    task = (await read.scalars(select(Task).where(Task.id == order.task_id))).one()
+    earlier = await _earlier_attempts(read, task, execution_id)
+    payload = OrderPayload.model_validate(order.payload)
+    found = await _work_of(read, earlier) if _session_of(earlier, payload.runtime) else None
+    if found is None:
+        raise BundleNotFound("No earlier attempt has left work that this one goes on with.")
+    return (await get_bundle(read, found)).content
+
+
+async def _claimed_order(
+    read: ReadSession, actor: WorkerActor, execution_id: uuid.UUID, claim: BriefIn
+) -> WorkOrder:
     await work.task_of_claim(read, actor, claim.order_id, claim.fence)
     order = await read.scalar(
         select(WorkOrder).where(
@@ -70,25 +119,16 @@ async def get_brief(
     )
     if order is None:
         raise LeaseLost("The order was taken back, or has ended; its run needs no brief.")
-    task = (await read.scalars(select(Task).where(Task.id == order.task_id))).one()
-    payload = OrderPayload.model_validate(order.payload)
-    run = read_context(task).run
-    agent = await _agent_of(read, task)
-    earlier = await _earlier_attempts(read, task, execution_id)
-    return RunBriefOut(
-        instruction=instruction_of(task, payload),
-        system_prompt=agent.system_prompt if agent else None,
-        rules_file_path=agent.rules_file_path if agent else None,
-        model=run.model or (_model_of(agent) if agent else None),
-        permission_level=task.permission_level,
-        session=_session_of(earlier, payload.runtime),
-        summary=_summary(earlier),
-        last_failure=_failure_of(earlier[0]) if earlier else None,
-        answers=await _answers(read, task),
-        messages=await _missed_messages(read, order),
-        memories=await _memories(read, actor, agent, task) if agent else [],
-        documents=await _documents(read, actor, task),
-    )
+    return order
+
+
+async def _work_of(read: ReadSession, earlier: Sequence[Execution]) -> uuid.UUID | None:
+    """The newest of the unfinished attempts that left commits with the server."""
+    unfinished = takewhile(lambda each: each.status is not ExecutionStatus.COMPLETED, earlier)
+    ids = [each.id for each in unfinished]
+    query = select(ChangeBundle.execution_id).where(ChangeBundle.execution_id.in_(ids))
+    kept = set((await read.scalars(query)).all())
+    return next((each for each in ids if each in kept), None)
 
 
 def instruction_of(task: Task, payload: OrderPayload) -> str:
