@@ -85,7 +85,11 @@ class Served:
 
 @asynccontextmanager
 async def running_gateway(
-    database: Database, *urls: str, drain_seconds: float = 60, keep_days: float = 0
+    database: Database,
+    *urls: str,
+    drain_seconds: float = 60,
+    keep_days: float = 0,
+    patience_seconds: float = 60,
 ) -> AsyncIterator[Served]:
     """A gateway over a database, whose providers are at these addresses.
 
@@ -100,6 +104,7 @@ async def running_gateway(
         ZoneInfo("UTC"),
         BodyKeeper(database, keep_days),
         drain_seconds,
+        patience_seconds,
     )
     listener = socket.socket()
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -200,6 +205,15 @@ async def until(is_so: Callable[[], Awaitable[bool]], seconds: float = 30) -> No
     async with asyncio.timeout(seconds):
         while not await is_so():  # noqa: ASYNC110  # a condition in the database
             await asyncio.sleep(0.02)
+
+
+async def until_so(is_so: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait for a condition that is seen at once."""
+
+    async def look() -> bool:
+        return is_so()
+
+    await until(look, seconds)
 
 
 @asynccontextmanager

@@ -22,7 +22,9 @@ ASKED = {
 
 
 def answer_of(heard: Heard) -> Reply:
-    """An answer as long as it may be."""
+    """An answer as long as it may be; to questions how long the input is, none."""
+    if heard.path != "/v1/messages":
+        return Reply(status=404)
     usage = {"input_tokens": 100, "output_tokens": heard.json["max_tokens"]}
     return Reply([json.dumps({"usage": usage}).encode()])
 
@@ -113,7 +115,7 @@ async def test_many_callers_at_once_never_pass_a_budget_together(shared_database
     assert {answer.status_code for answer in answers} == {200, 402}
     assert counter.spent_usd == sum(row.cost_usd for row in rows) <= Decimal(1)
     assert counter.spent_usd > Decimal("0.80")
-    assert len(rows) == len(upstream.heard)
+    assert len(rows) == sum(heard.path == "/v1/messages" for heard in upstream.heard)
     assert counter.spent_runs == 1
     assert counter.spent_tokens == sum(row.tokens_in + row.tokens_out for row in rows)
 

@@ -6,6 +6,7 @@ of its answer, and that a stream tells its usage.
 """
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from agentvine.domains.gateway.keys import KeyDesk, KeyInvalid, RunKey
 from agentvine.domains.gateway.metering import Meter
 from agentvine.domains.gateway.offer import models_in
 from agentvine.domains.gateway.pricing import Quote, bounds_of
+from agentvine.domains.gateway.reserving import PATIENCE_SECONDS, Wish, reserve
 from agentvine.domains.gateway.routes import (
     PREFIX,
     Operation,
@@ -54,6 +56,7 @@ _RETRIED = frozenset({401, 403, 408, 429, 500, 502, 503, 504, 529})
 _NOT_OURS = frozenset({401, 403})
 _LIMITED = 429
 _FIRST_ERROR = 400
+_COUNT_SECONDS = 5.0
 _LIMIT_SECONDS = 30.0
 """How long a key rests after a rate limit whose end the provider did not tell."""
 
@@ -95,6 +98,7 @@ class Gateway:
     zone: ZoneInfo
     keeper: BodyKeeper
     drain_seconds: float = DRAIN_SECONDS
+    patience_seconds: float = PATIENCE_SECONDS
     dialer: Dialer = field(default_factory=Dialer)
     counters: Counter[str] = field(default_factory=Counter[str])
     """What happened so far, for who watches."""
@@ -142,7 +146,7 @@ class Gateway:
 
     async def _relay_answer(self, request: "_Request", raw: bytes, exchange: Exchange) -> None:
         asked = request.route.wire.read(raw, read_body(raw), request.route.rest)
-        meter = await self._reserve(request, asked)
+        meter = await self._reserve(request, asked, exchange)
         try:
             self.live[exchange] = request.key
             response = await self._ask(request, meter, exchange)
@@ -177,14 +181,25 @@ class Gateway:
         except Exception:  # lint: allow AV007 (the call itself is done, and counted)
             log.exception("gateway.bodies_not_kept", request_id=call.request_id)
 
-    async def _reserve(self, request: "_Request", asked: Asked) -> Meter:
+    async def _reserve(self, request: "_Request", asked: Asked, exchange: Exchange) -> Meter:
         wire, payer = request.route.wire, request.key.payer
         targets = await self.targets.find(payer, wire.language, asked.model)
         at = self.database.clock.now()
         bounds = bounds_of(asked, targets, at)
         model = bounds.quotes[0].target.real_model
         call = Call(f"gw:{new_id().hex}", model[:100], payer, day_of(at, self.zone))
-        granted = await self.ledger.reserve(call, bounds.most_usd, bounds.least_usd)
+        wish = Wish(
+            call,
+            asked,
+            targets,
+            at,
+            count=lambda: self._count_input(request, asked, targets[0]),
+            is_over=lambda: exchange.is_over,
+            on_wait=lambda: self.counters.update(waited=1),
+        )
+        bounds, granted = await reserve(
+            self.ledger, wish, bounds, patience_seconds=self.patience_seconds
+        )
         limit = bounds.output_for(asked, granted)
         self.counters["calls"] += 1
         if limit is not None:
@@ -286,6 +301,26 @@ class Gateway:
         if not route.rest:
             route.wire.rename(asked, target.real_model)
         await self._relay_free(request, target, exchange, path, asked.payload())
+
+    async def _count_input(self, request: "_Request", asked: Asked, target: Target) -> int | None:
+        """What the provider counts of what goes in; None where it does not say."""
+        question = request.route.wire.counting(asked, target.real_model)
+        if question is None:
+            return None
+        path, body = question
+        try:
+            async with asyncio.timeout(_COUNT_SECONDS):
+                sending = self.dialer.post(
+                    target, path, "", request.headers, json.dumps(body).encode()
+                )
+                async with await sending as response:
+                    if response.status >= _FIRST_ERROR:
+                        return None
+                    self.counters["counted"] += 1
+                    return request.route.wire.counted(read_body(await response.read()))
+        except (aiohttp.ClientError, OSError, AppError) as error:
+            log.info("gateway.not_counted", provider=target.name, error=repr(error))
+            return None
 
     async def _list_models(self, request: "_Request", exchange: Exchange) -> None:
         self.counters["free"] += 1

@@ -37,6 +37,11 @@ class Exchange:
         self._watching: asyncio.Task[None] | None = None
         self._limit: asyncio.Timeout | None = None
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+        return self._is_gone or self.cut_by is not None
+
     async def read_body(self, most: int) -> bytes | None:
         """The request's body; None where it is too large."""
         parts: list[bytes] = []

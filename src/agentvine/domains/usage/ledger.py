@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
@@ -47,6 +48,7 @@ class Ledger:
         default_factory=set[tuple["uuid.UUID | None", date]]
     )
     _writing: "asyncio.Task[None] | None" = None
+    _freed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def reserve(self, call: Call, most_usd: Decimal, least_usd: Decimal) -> Decimal:
         """Set aside what a call may cost; returns how much, which is less where less is left.
@@ -73,6 +75,7 @@ class Ledger:
         """
         async with self.database.transaction(_ACTOR) as tx:
             await books.shrink(tx, request_id, amount_usd)
+        self._tell_of_room()
 
     async def release(self, request_id: str) -> None:
         """Free what was reserved for a call that no provider took.
@@ -82,6 +85,7 @@ class Ledger:
         """
         async with self.database.transaction(_ACTOR) as tx:
             await books.release(tx, request_id)
+        self._tell_of_room()
 
     async def settle(self, call: Call, outcome: Outcome) -> None:
         """Count a call: what it cost is spent, and the rest of what was reserved is free."""
@@ -96,6 +100,18 @@ class Ledger:
             if len(self._counted_runs) >= _MOST_RUNS:
                 self._counted_runs.clear()
             self._counted_runs.add(run)
+        self._tell_of_room()
+
+    async def wait_for_room(self, seconds: float) -> None:
+        """Wait until a call of this process gives something back, or for so long."""
+        freed = self._freed
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await freed.wait()
+
+    def _tell_of_room(self) -> None:
+        self._freed.set()
+        self._freed = asyncio.Event()
 
     async def _reserve_alone(self, call: Call, most: Decimal, least: Decimal) -> Decimal:
         amount = most

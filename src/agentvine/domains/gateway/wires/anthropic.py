@@ -19,6 +19,7 @@ from agentvine.domains.gateway.wires.wire import Json, Wire
 _OWN_TOOLS = ("bash_", "text_editor_", "computer_", "memory_")
 """Tools that Anthropic names and the caller runs; others run there, for a price of their own."""
 _UNPRICED = ("mcp_servers", "container", "fallbacks")
+_COUNTED = ("messages", "system", "tools", "tool_choice", "thinking")
 _ERROR_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -67,6 +68,15 @@ class AnthropicMessages(Wire):
     def target(self, asked: Asked, real_model: str) -> str:
         """The path below a provider's address."""
         return "/v1/messages"
+
+    def counting(self, asked: Asked, real_model: str) -> tuple[str, Json]:
+        """Path and body of the question how many tokens go in, which takes no other fields."""
+        body = {name: asked.body[name] for name in _COUNTED if name in asked.body}
+        return "/v1/messages/count_tokens", body | {"model": real_model}
+
+    def counted(self, told: Json) -> int | None:
+        """The answer to that question."""
+        return count_of(told, "input_tokens")
 
     def scanner(self) -> Scanner:
         """A reader for one answer."""

@@ -51,6 +51,8 @@ class Asked:
     is_edited: bool = False
     hides_usage: bool = False
     """The caller did not ask for the part of the stream that tells the usage."""
+    counted: int | None = None
+    """What the provider itself counts of what goes in; None where it was not asked."""
 
     @property
     def input_bound(self) -> int:
@@ -61,7 +63,11 @@ class Asked:
             + _TOKENS_PER_TOOL * self.tools
             + _TOKENS_PER_IMAGE * self.images
         )
-        return max(bound, _WHOLE_WINDOW) if self.is_open else bound
+        if self.is_open:
+            return max(bound, _WHOLE_WINDOW)
+        # Providers call their counts estimates: some is added, though none was seen to be too low.
+        exact = bound if self.counted is None else self.counted + self.counted // 16 + 256
+        return min(bound, exact)
 
     def payload(self) -> bytes:
         """What is sent: the very bytes that came, where nothing had to be changed."""

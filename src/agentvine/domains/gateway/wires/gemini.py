@@ -73,6 +73,15 @@ class Gemini(Wire):
         method = "streamGenerateContent" if asked.is_streamed else "generateContent"
         return f"/v1beta/models/{real_model}:{method}"
 
+    def counting(self, asked: Asked, real_model: str) -> tuple[str, Json]:
+        """Path and body of the question how many tokens go in."""
+        whole = {"model": f"models/{real_model}", **asked.body}
+        return f"/v1beta/models/{real_model}:countTokens", {"generateContentRequest": whole}
+
+    def counted(self, told: Json) -> int | None:
+        """The answer to that question."""
+        return count_of(told, "totalTokens")
+
     def scanner(self) -> Scanner:
         """A reader for one answer."""
         return _Scanner()

@@ -41,6 +41,14 @@ class Wire(ABC):
     def target(self, asked: Asked, real_model: str) -> str:
         """The path below a provider's address."""
 
+    def counting(self, asked: Asked, real_model: str) -> tuple[str, Json] | None:
+        """Path and body of the question how many tokens go in; None where nobody can be asked."""
+        return None
+
+    def counted(self, told: Json) -> int | None:
+        """The answer to that question."""
+        return None
+
     @abstractmethod
     def scanner(self) -> Scanner:
         """A reader for one answer."""
