@@ -1,13 +1,18 @@
 """The real CLIs of agents, each with a home of its own, and models that follow a script."""
 
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from agentvine.llm.scripted import parse_script
+from agentvine.llm.scripted.serving import serving
+from agentvine.runtimes.registry import builtin_runtimes
+from tests.clis.driving import CLIS_OF, MODELS, Drive, MakeDrive
 from tests.clis.installing import CLIS, NotInstalled, install
+from tests.support.repositories import make_repo
 
 _LONG_ONLY = {"mini-swe-agent", "aider"}
 """Python's own are large, and slow to install."""
@@ -65,3 +70,36 @@ def cli(installed: Callable[[str], list[Path]], tmp_path: Path) -> Callable[[str
         return InstalledCli(CLIS[name].program, installed(name), home)
 
     return bring
+
+
+@pytest.fixture
+async def drive(
+    installed: Callable[..., list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[MakeDrive]:
+    """Makes a run of a runtime, with a repository and a home of its own."""
+    repo = make_repo(tmp_path / "repository", {"README.md": "A repository.\n"})
+    async with serving(parse_script("turns: [{text: Nothing.}]")) as (upstream, url, _):
+
+        def make(name: str, script: str) -> Drive:
+            folders = dict.fromkeys(map(str, installed(*CLIS_OF[name])))
+            monkeypatch.setenv("PATH", os.pathsep.join(folders), prepend=os.pathsep)
+            # Codex makes no links to its helpers, and so has no sandbox, in a home below this.
+            (tmp_path / "tmp").mkdir(exist_ok=True)
+            monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+            # A proxy of the user's must not come between an agent and the gateway.
+            monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+            # Their login shells would read the user's files, and be killed at it.
+            monkeypatch.setenv("HOME", str(tmp_path))
+            upstream.play(parse_script(script))
+            home = tmp_path / "home"
+            home.mkdir(exist_ok=True)
+            return Drive(
+                runtime=builtin_runtimes().get(name),
+                worktree=repo.path,
+                home=home,
+                base_url=url,
+                upstream=upstream,
+                model=MODELS.get(name, "scripted"),
+            )
+
+        yield make

@@ -18,6 +18,27 @@ from agentvine.protocol.queue import OrderPayload
 from agentvine.runtimes.asking import RunAnswer, RunQuestion
 from agentvine.runtimes.base import ModelAccess, RunContext, RunOutcome, Runtime
 
+CLIS_OF = {
+    "claude-code": ("claude-code",),
+    "codex": ("codex",),
+    "claude-agent-acp": ("claude-code", "claude-agent-acp"),
+    # The adapter brings a `codex` that lacks its program.
+    "codex-acp": ("codex", "codex-acp"),
+    "gemini": ("gemini",),
+    "opencode": ("opencode",),
+    "qwen": ("qwen",),
+    "qwen-acp": ("qwen",),
+}
+"""The programs that a runtime needs."""
+MODELS = {
+    "claude-code": "claude-opus-5-5",
+    "codex": "gpt-5.5",
+    "claude-agent-acp": "claude-opus-5-5",
+    "codex-acp": "gpt-5.5",
+    "gemini": "gemini-2.5-flash",
+}
+"""What they are to ask for; of the others nothing depends on the name."""
+
 
 @dataclass
 class Log:
@@ -105,6 +126,7 @@ class Drive:
     base_url: str
     upstream: ScriptedUpstream
     model: str
+    key: str = "av_llm_test"
     log: Log = field(default_factory=Log)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     sessions: Sessions = field(default_factory=Sessions)
@@ -124,7 +146,7 @@ class Drive:
             stop=self.stop,
             timeout_seconds=300,
             asker=asker,
-            models=ModelAccess(base_url=self.base_url, key="av_llm_test", default_model=self.model),
+            models=ModelAccess(base_url=self.base_url, key=self.key, default_model=self.model),
             home=self.home,
             session=self.sessions,
             **more,
@@ -132,6 +154,10 @@ class Drive:
         outcome = await self.runtime.run(context)
         assert left_over(self.run_id) == [], "processes of the run are left"
         return outcome, asker
+
+
+MakeDrive = Callable[[str, str], Drive]
+"""Given the runtime's name and the model's script."""
 
 
 def payload(runtime: str, description: str) -> OrderPayload:
@@ -149,12 +175,21 @@ def payload(runtime: str, description: str) -> OrderPayload:
     )
 
 
-def left_over(run_id: str) -> list[str]:
-    """The command lines of what still runs of a run, by its marker."""
-    found: list[str] = []
+def processes_of(run_id: str) -> list[psutil.Process]:
+    """What still runs of a run, by its marker."""
+    found: list[psutil.Process] = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             is_of_run = process.environ().get("AGENTVINE_RUN_ID") == run_id
             if is_of_run and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(" ".join(process.cmdline())[:200])
+                found.append(process)
+    return found
+
+
+def left_over(run_id: str) -> list[str]:
+    """The command lines of it."""
+    found: list[str] = []
+    for process in processes_of(run_id):
+        with suppress(psutil.Error, OSError):
+            found.append(" ".join(process.cmdline())[:200])
     return found

@@ -1,37 +1,17 @@
 """Each runtime with its real CLI: works, asks, obeys, stops, goes on, and leaves nothing behind."""
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 
 import pytest
 
-from agentvine.llm.scripted import parse_script
-from agentvine.llm.scripted.serving import serving
 from agentvine.protocol.briefs import RunBriefOut
 from agentvine.protocol.enums import FailureClass, PermissionLevel
 from agentvine.protocol.questions import AnswerDecision, QuestionKind
 from agentvine.runtimes.asking import RunAnswer, RunQuestion
-from agentvine.runtimes.registry import builtin_runtimes
-from tests.clis.driving import Drive
-from tests.support.repositories import make_repo
+from tests.clis.driving import MakeDrive
 
-CLIS_OF = {
-    "codex": ("codex",),
-    "claude-agent-acp": ("claude-code", "claude-agent-acp"),
-    # The adapter brings a `codex` that lacks its program.
-    "codex-acp": ("codex", "codex-acp"),
-    "gemini": ("gemini",),
-    "opencode": ("opencode",),
-    "qwen-acp": ("qwen",),
-}
-MODELS = {
-    "codex": "gpt-5.5",
-    "claude-agent-acp": "claude-opus-5-5",
-    "codex-acp": "gpt-5.5",
-    "gemini": "gemini-2.5-flash",
-}
+NAMES = ("codex", "claude-agent-acp", "codex-acp", "gemini", "opencode", "qwen-acp")
+"""Claude Code and Qwen Code by their own language are in ``test_stream_json``."""
 TWO_STEPS = """
 usage: {input: 1111, output: 22, cache_read: 333, cache_write: 44, reasoning: 5}
 turns:
@@ -82,46 +62,13 @@ turns:
   - calls: [{ask: {question: "Which colour?", options: [Red, Blue]}}]
   - text: So be it.
 """
-MakeDrive = Callable[[str, str], Drive]
-
-
-@pytest.fixture
-async def drive(
-    installed: Callable[..., list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[MakeDrive]:
-    repo = make_repo(tmp_path / "repository", {"README.md": "A repository.\n"})
-    async with serving(parse_script(TWO_STEPS)) as (upstream, url, _):
-
-        def make(name: str, script: str) -> Drive:
-            folders = dict.fromkeys(map(str, installed(*CLIS_OF[name])))
-            monkeypatch.setenv("PATH", os.pathsep.join(folders), prepend=os.pathsep)
-            # Codex makes no links to its helpers, and so has no sandbox, in a home below this.
-            (tmp_path / "tmp").mkdir(exist_ok=True)
-            monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
-            # A proxy of the user's must not come between an agent and the gateway.
-            monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-            # Their login shells would read the user's files, and be killed at it.
-            monkeypatch.setenv("HOME", str(tmp_path))
-            upstream.play(parse_script(script))
-            home = tmp_path / "home"
-            home.mkdir(exist_ok=True)
-            return Drive(
-                runtime=builtin_runtimes().get(name),
-                worktree=repo.path,
-                home=home,
-                base_url=url,
-                upstream=upstream,
-                model=MODELS.get(name, "scripted"),
-            )
-
-        yield make
 
 
 def deny(question: RunQuestion) -> RunAnswer:
     return RunAnswer(decision=AnswerDecision.DENY, text="Not today.")
 
 
-@pytest.mark.parametrize("name", CLIS_OF)
+@pytest.mark.parametrize("name", NAMES)
 async def test_it_does_a_job_of_two_steps_and_asks_for_both(name: str, drive: MakeDrive):
     run = drive(name, ESCALATED if name == "codex-acp" else TWO_STEPS)
 
@@ -146,7 +93,7 @@ async def test_it_does_a_job_of_two_steps_and_asks_for_both(name: str, drive: Ma
 
 
 @pytest.mark.clis_long
-@pytest.mark.parametrize("name", CLIS_OF)
+@pytest.mark.parametrize("name", NAMES)
 async def test_what_is_denied_is_not_done_and_it_goes_on(name: str, drive: MakeDrive):
     run = drive(name, DENIED)
 
@@ -163,7 +110,7 @@ async def test_what_is_denied_is_not_done_and_it_goes_on(name: str, drive: MakeD
 
 
 @pytest.mark.clis_long
-@pytest.mark.parametrize("name", CLIS_OF)
+@pytest.mark.parametrize("name", NAMES)
 async def test_a_budget_that_is_used_up_ends_it_soon(name: str, drive: MakeDrive):
     run = drive(name, REFUSED)
     loop, refused = asyncio.get_running_loop(), list[float]()
@@ -201,7 +148,7 @@ async def test_what_codex_tells_of_usage_is_what_its_model_said_to_the_token(dri
 
 
 @pytest.mark.clis_long
-@pytest.mark.parametrize("name", CLIS_OF)
+@pytest.mark.parametrize("name", NAMES)
 async def test_it_is_stopped_with_all_that_it_started(name: str, drive: MakeDrive):
     run = drive(name, LONG)
     running = asyncio.create_task(run.run("Take your time."))
@@ -211,40 +158,6 @@ async def test_it_is_stopped_with_all_that_it_started(name: str, drive: MakeDriv
     outcome, _ = await running
 
     assert not outcome.is_success
-
-
-@pytest.mark.clis_long
-@pytest.mark.parametrize("name", CLIS_OF)
-async def test_it_goes_on_with_the_session_of_an_attempt_that_was_killed(
-    name: str, drive: MakeDrive
-):
-    run = drive(name, LONG)
-    first = asyncio.create_task(run.run("The task of all."))
-    await run.log.wait_for("tool_call", first, count=2)
-    first.cancel()
-    await asyncio.gather(first, return_exceptions=True)
-    session_id = run.sessions.session_id
-    assert session_id is not None
-
-    run.upstream.play(parse_script("turns: [{text: I have gone on.}]"))
-    brief = RunBriefOut.model_validate(
-        {
-            "instruction": "The task of all.",
-            "session": {
-                "session_id": session_id,
-                "runtime": name,
-                "worker_id": "01a21945-e590-7ed0-9261-eceada19962f",
-                "execution_id": "01a21945-e590-7ed0-9261-eceada19962f",
-            },
-        }
-    )
-    outcome, _ = await run.run("", brief=brief)
-
-    assert outcome.is_success, f"{outcome}\n{run.log.tail}"
-    assert run.sessions.session_id == session_id
-    asked = str([each.body for each in run.upstream.requests if not each.is_aside][-1])
-    assert "The task of all." in asked, "the earlier conversation is sent again"
-    assert "Your earlier run at this task was interrupted" in asked
 
 
 @pytest.mark.clis_long

@@ -16,8 +16,7 @@ from agentvine.protocol.questions import AnswerIn, QuestionKind
 from agentvine.runtimes.base import McpAccess
 from agentvine.runtimes.registry import builtin_runtimes
 from agentvine.worker.asking import ServerAsker
-from tests.clis.driving import Drive
-from tests.clis.test_runtimes import CLIS_OF, MODELS
+from tests.clis.driving import CLIS_OF, MODELS, Drive
 from tests.support.api import running_api
 from tests.support.repositories import make_repo
 from tests.support.space import Json, WireWorker, make_space
@@ -45,7 +44,7 @@ async def test_it_reports_asks_and_goes_on_with_the_answer(
     monkeypatch: pytest.MonkeyPatch,
     sqlite_settings: DatabaseSettings,
 ):
-    folders = dict.fromkeys(map(str, installed(*CLIS_OF.get(name, (name,)))))
+    folders = dict.fromkeys(map(str, installed(*CLIS_OF[name])))
     monkeypatch.setenv("PATH", os.pathsep.join(folders), prepend=os.pathsep)
     for folder in ("home", "tmp"):
         (tmp_path / folder).mkdir()
@@ -67,7 +66,7 @@ async def test_it_reports_asks_and_goes_on_with_the_answer(
             home=tmp_path / "home",
             base_url=model_url,
             upstream=upstream,
-            model=MODELS.get(name, "claude-opus-5-5" if name == "claude-code" else "scripted"),
+            model=MODELS.get(name, "scripted"),
         )
         async with (
             Client(url, token_of(worker)) as workers,

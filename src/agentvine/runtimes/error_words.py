@@ -7,7 +7,11 @@ from agentvine.runtimes.json_rpc import AUTH_REQUIRED, RemoteError
 
 # The first that fits counts. Numbers are HTTP statuses, which most agents put into their text.
 _SIGNS: tuple[tuple[FailureClass, tuple[str, ...]], ...] = (
-    (FailureClass.BUDGET_EXHAUSTED, ("budget[_ ]exceeded", "budget is used up", r"\b402\b")),
+    (
+        FailureClass.BUDGET_EXHAUSTED,
+        # The gateway's own words are the second, which some agents show without anything else.
+        ("budget[_ ]exceeded", "budget does not allow", "budget is used up", r"\b402\b"),
+    ),
     (FailureClass.QUOTA_EXHAUSTED, ("insufficient_quota", "quota", "credit balance", "billing")),
     (FailureClass.RATE_LIMITED, ("rate[_ -]?limit", "too many requests", r"\b429\b")),
     (

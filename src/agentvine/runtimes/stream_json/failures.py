@@ -28,7 +28,7 @@ _BY_SUBTYPE = {
 _BY_WORDS = (
     (r"no conversation found|no saved session|session .* not found", FailureClass.RESUME_REFUSED),
     (r"prompt is too long|context (length|window)", FailureClass.CONTEXT_OVERFLOW),
-    (r"budget exceeded|budget_exceeded", FailureClass.BUDGET_EXHAUSTED),
+    (r"budget exceeded|budget_exceeded|budget does not allow", FailureClass.BUDGET_EXHAUSTED),
     (r"usage limit|credit balance|insufficient_quota|quota", FailureClass.QUOTA_EXHAUSTED),
     (r"rate.?limit|\b429\b", FailureClass.RATE_LIMITED),
     (r"invalid api key|/login|not logged in|authenticat|unauthorized", FailureClass.AUTH_FAILED),
