@@ -86,6 +86,6 @@ async def test_another_worker_goes_on_with_what_an_attempt_left(
     assert (first["status"], first["failure_class"]) == ("failed", "tool_failed")
     assert second["status"] == "completed", second
     assert second["worker_id"] != first["worker_id"]
-    assert {each["path"] for each in change["files"]} == {"half.txt", "whole.txt"}
+    assert set(change["affected_files"]) == {"half.txt", "whole.txt"}
     said = [each["message"] for each in log["items"] if each["stream"] == "system"]
     assert any("What the earlier attempt did is in the files" in each for each in said)

@@ -201,7 +201,9 @@ class _AgentRun:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             # Another version's, perhaps: the raw line is kept, and the run goes on.
             log.warning("agent.line_not_understood", problem=f"{type(error).__name__}: {error}")
-            step = Step(events=[Notice(text="A line of its program was not understood.")])
+            # No event of its runtime's: whoever prints nothing else has not begun.
+            await self._log.keep(Notice(text="A line of its program was not understood."))
+            return
         await self._say(step)
 
     async def _say(self, step: Step) -> None:
