@@ -131,8 +131,7 @@ class Attempt:
         self._lease = lease
         self._switch = switch
         self._found = _Findings()
-        self._aside: Path | None = None
-        """What is left of the work tree."""
+        self._aside: Path | None = None  # what is left of the work tree
 
     async def carry_out(self) -> Verdict | None:
         """Do it. None when the result is nobody's business any more: the lease was lost."""
@@ -296,11 +295,10 @@ class Attempt:
         runtime = self._tools.runtimes.get(self._order.payload.runtime)
         if not runtime.is_agent:
             return await runtime.run(context)
-        async with briefed(self._tools, self._order, context, self._switch) as with_brief:
+        async with briefed(self._tools, self._order, context, self._switch) as told:
             place = self._folder, self._found.workspace
-            return await runtime.run(
-                await with_earlier_work(with_brief, self._tools.client, *place, self._say)
-            )
+            ready = await with_earlier_work(told, self._tools.client, *place, self._say)
+            return await runtime.run(ready)
 
     def _asker(self, workspace: Workspace) -> ServerAsker:
         async def say(text: str, step: str) -> None:
