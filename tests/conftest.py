@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from agentvine.config.settings import DatabaseSettings
 from agentvine.db.session import Database
@@ -25,6 +26,10 @@ from tests.support.small_disk import WEAKER
 _KINDS = ("sqlite", "postgres")
 _TEMPLATE = f"agentvine_template_{os.getpid()}"
 _numbers = itertools.count(1)
+
+# How long an example takes says how busy the machine is.
+hypothesis_settings.register_profile("any machine", deadline=None)
+hypothesis_settings.load_profile("any machine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
