@@ -23,7 +23,7 @@ from agentvine.domains.usage import budgets
 from agentvine.domains.usage.calls import Payer
 from agentvine.domains.usage.ledger import Ledger
 from agentvine.domains.usage.models import BudgetCounter, BudgetReservation, TokenUsage
-from agentvine.domains.usage.overrides import Rates
+from agentvine.domains.usage.prices import Rates
 from agentvine.protocol.queue import ClaimedOrder
 from agentvine.protocol.usage import BudgetCreateIn
 from tests.support.builders.identity import unique

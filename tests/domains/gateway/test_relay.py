@@ -13,8 +13,7 @@ from agentvine.db.session import Database
 from agentvine.domains.gateway.keys import BELIEVED_SECONDS
 from agentvine.domains.gateway.relay import MAX_BODY_BYTES
 from agentvine.domains.gateway.streaming import Exchange
-from agentvine.domains.usage.overrides import Rates
-from agentvine.domains.usage.prices import Tokens, price_of
+from agentvine.domains.usage.prices import Rates, Tokens, price_of
 from tests.domains.gateway.recordings import RECORDINGS, Recording
 from tests.support.gateway import FixedTargets, Run, make_run, running_gateway, until, watching
 from tests.support.upstream import Heard, Reply, running_upstream

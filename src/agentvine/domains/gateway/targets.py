@@ -19,7 +19,7 @@ from agentvine.domains.gateway.upstreams import (
 )
 from agentvine.domains.gateway.vault import KeyVault
 from agentvine.domains.usage.calls import Payer
-from agentvine.domains.usage.overrides import Rates
+from agentvine.domains.usage.prices import Rates
 from agentvine.kit.actor import SystemActor
 from agentvine.kit.crypto import SealBroken
 

@@ -26,7 +26,8 @@ from agentvine.domains.gateway.errors import CredentialNotFound, CredentialUnusa
 from agentvine.domains.gateway.models import ModelProvider, ProviderCredential
 from agentvine.domains.gateway.queries import find_rules, is_among
 from agentvine.domains.gateway.vault import KeyVault
-from agentvine.domains.usage.overrides import PriceBook, Rates, read_prices
+from agentvine.domains.usage.overrides import PriceBook, read_prices
+from agentvine.domains.usage.prices import Rates
 
 _KINDS = {
     ModelWire.ANTHROPIC: (ProviderKind.ANTHROPIC,),

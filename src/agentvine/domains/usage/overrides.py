@@ -4,48 +4,20 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import ROUND_UP, Decimal
+from decimal import Decimal
 
 from sqlalchemy import select
 
 from agentvine.db.paging import fetch_page
 from agentvine.db.session import ReadSession, Transaction
-from agentvine.db.types import Money
 from agentvine.domains.identity import history
 from agentvine.domains.usage.enums import PriceOverrideId
 from agentvine.domains.usage.errors import PriceExists, PriceNotFound
 from agentvine.domains.usage.models import PriceOverride
-from agentvine.domains.usage.prices import SNAPSHOT, Tokens, price_of
+from agentvine.domains.usage.prices import SNAPSHOT, Rates, Tokens, price_of
 from agentvine.kit.ids import new_id
 from agentvine.kit.pagination import Page, PageRequest
 from agentvine.protocol.prices import PriceSetIn
-
-_MILLION = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """What a model costs, in dollars a million tokens."""
-
-    input: Decimal
-    output: Decimal
-    cache_read: Decimal
-    cache_write: Decimal
-    reasoning: Decimal
-    source: str
-    """Which price it is, kept with every row that it priced."""
-
-    def cost_of(self, tokens: Tokens) -> Decimal:
-        """US dollars, rounded up to a micro-dollar."""
-        plain = tokens.input - tokens.cache_read - tokens.cache_write
-        total = (
-            plain * self.input
-            + tokens.cache_read * self.cache_read
-            + tokens.cache_write * self.cache_write
-            + (tokens.output - tokens.reasoning) * self.output
-            + tokens.reasoning * self.reasoning
-        )
-        return Money.quantize(total / _MILLION, rounding=ROUND_UP)
 
 
 @dataclass(frozen=True, slots=True)
