@@ -20,8 +20,7 @@ def scan(recording: Recording, chunks: list[bytes]) -> Scanner:
     for chunk in chunks:
         for event in splitter.feed(chunk):
             passed += event
-            if (data := data_of(event)) is not None:
-                scanner.read_event(data)
+            scanner.take(event)
     assert passed + splitter.flush() == b"".join(chunks)
     return scanner
 
@@ -39,6 +38,17 @@ def test_any_chunking_of_a_stream_tells_the_same_usage(recording: Recording, pla
     assert scanner.counts.reasoning == recording.reasoning
     assert scanner.counts.is_final
     assert scanner.text_bytes == scan(recording, recording.events).text_bytes > 0
+
+
+def test_of_an_answer_that_breaks_off_every_part_was_seen_however_many_there_were():
+    part = {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "wörd"}}
+    event = f"event: content_block_delta\ndata: {json.dumps(part)}\n\n".encode()
+    scanner = ANTHROPIC.scanner()
+
+    for _ in range(5000):
+        scanner.take(event)
+
+    assert scanner.text_bytes == 5000 * len("wörd".encode())
 
 
 @pytest.mark.parametrize("recording", RECORDINGS, ids=str)

@@ -8,7 +8,7 @@ import aiohttp
 
 from agentvine.domains.gateway.answers import Answer
 from agentvine.domains.gateway.metering import Meter
-from agentvine.domains.gateway.wires.used import MAX_EVENT_BYTES, EventSplitter, data_of
+from agentvine.domains.gateway.wires.used import MAX_EVENT_BYTES, EventSplitter
 
 T = TypeVar("T")
 Message = MutableMapping[str, Any]
@@ -157,15 +157,12 @@ async def _pass_events(response: aiohttp.ClientResponse, exchange: Exchange, met
         if not hides:
             await exchange.send(chunk)
         for event in splitter.feed(chunk):
-            data = data_of(event)
-            if data is not None:
-                scanner.read_event(data)
+            data = scanner.take(event)
             if hides and not (data is not None and scanner.is_only_usage(data)):
                 await exchange.send(event)
         meter.look()
     rest = splitter.flush()
-    if (data := data_of(rest)) is not None:
-        scanner.read_event(data)
+    scanner.take(rest)
     if hides:
         await exchange.send(rest)
 

@@ -92,6 +92,8 @@ class AnthropicMessages(Wire):
 class _Scanner(Scanner):
     """``message_start`` tells what goes in, ``message_delta`` what came out so far, as a sum."""
 
+    text_events: ClassVar[tuple[bytes, ...]] = (b"event: content_block_delta\n",)
+
     def __init__(self) -> None:
         super().__init__()
         self._fresh = 0

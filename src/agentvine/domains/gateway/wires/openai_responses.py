@@ -72,6 +72,11 @@ class OpenAiResponses(Wire):
 class _Scanner(Scanner):
     """The last event holds the whole answer, with its usage."""
 
+    text_events: ClassVar[tuple[bytes, ...]] = (
+        b"event: response.output_text.delta\n",
+        b"event: response.function_call_arguments.delta\n",
+    )
+
     def read_event(self, data: Json) -> None:
         kind = data.get("type")
         if isinstance(kind, str) and kind.endswith(".delta"):

@@ -3,8 +3,9 @@
 import json
 import re
 from abc import ABC, abstractmethod
+from collections import deque
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from agentvine.domains.usage.prices import Tokens
 
@@ -12,6 +13,7 @@ Json = dict[str, Any]
 
 MAX_EVENT_BYTES = 32 * 1024 * 1024
 """A longer part of a stream, or a longer whole answer, is passed on but not read."""
+_MOST_UNREAD_BYTES = 128 * 1024
 _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r|\r\n\n|\n\r\n")
 
 
@@ -120,11 +122,46 @@ def at(value: object, *path: str) -> Json:
 class Scanner(ABC):
     """Reads the usage out of an answer while its bytes pass by unchanged."""
 
+    text_events: ClassVar[tuple[bytes, ...]] = ()
+    """How events begin that only bring a part of the answer."""
+
     def __init__(self) -> None:
         """Before the first byte."""
         self.counts = Counts()
-        self.text_bytes = 0
+        self._seen_bytes = 0
+        # How long the answer was, matters only where its usage is never told: until then nobody
+        # reads the many small parts of it.
+        self._unread: deque[bytes] = deque()
+        self._unread_bytes = 0
+
+    @property
+    def text_bytes(self) -> int:
         """How much of the answer has been seen, without what is wrapped around it."""
+        self._read_parts(0)
+        return self._seen_bytes
+
+    @text_bytes.setter
+    def text_bytes(self, seen: int) -> None:
+        self._seen_bytes = seen
+
+    def take(self, event: bytes) -> Json | None:
+        """Look at one event as it came; returns its data where it was read at once."""
+        if event.startswith(self.text_events):
+            self._unread.append(event)
+            self._unread_bytes += len(event)
+            self._read_parts(_MOST_UNREAD_BYTES)
+            return None
+        data = data_of(event)
+        if data is not None:
+            self.read_event(data)
+        return data
+
+    def _read_parts(self, left: int) -> None:
+        while self._unread_bytes > left:
+            event = self._unread.popleft()
+            self._unread_bytes -= len(event)
+            if (data := data_of(event)) is not None:
+                self.read_event(data)
 
     def read_whole(self, body: bytes) -> None:
         """Look at an answer that came in one piece."""
@@ -149,4 +186,4 @@ class Scanner(ABC):
         """Count what was seen of the answer itself."""
         for text in texts:
             if isinstance(text, str):
-                self.text_bytes += len(text) if text.isascii() else len(text.encode())
+                self._seen_bytes += len(text) if text.isascii() else len(text.encode())
