@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any
 
 from agentvine.config.settings import DatabaseSettings
 from agentvine.db.engine import sqlite_path, sqlite_pragmas
@@ -38,7 +38,10 @@ Steps = Generator[Statement, list[Row], None]
 
 @dataclass(frozen=True, slots=True)
 class Sql:
-    """A statement in both languages. On SQLite, what its columns hold: see ``_DECODERS``."""
+    """A statement in both languages; SQLite's is empty where it has nothing to do.
+
+    There, ``columns`` is what its columns hold: see ``_DECODERS``.
+    """
 
     postgres: str
     sqlite: str
@@ -117,6 +120,8 @@ def drive(steps: Steps, ask: Callable[[Statement], list[Row]]) -> None:
 
 
 def _ask(driver: sqlite3.Connection, sql: Sql, asked: Statement) -> list[Row]:
+    if not sql.sqlite:
+        return []
     if asked.rows:
         driver.executemany(sql.sqlite, [tuple(map(_encode, row)) for row in asked.rows])
         return []
@@ -129,17 +134,23 @@ def _decode(kind: str, value: Any) -> object:
 
 
 def _encode(value: object) -> object:
-    if isinstance(value, uuid.UUID):
-        return value.hex
-    if isinstance(value, Decimal):
-        return int(value * MONEY_UNIT)
-    if isinstance(value, datetime):
-        return format_utc(value)
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, list | tuple):
-        return json.dumps([_encode(each) for each in cast("Sequence[object]", value)])
-    return value
+    # By the very type: most values are texts and numbers, which stay as they are.
+    encoder = _ENCODERS.get(type(value))
+    return value if encoder is None else encoder(value)
+
+
+def _encode_all(values: Sequence[object]) -> str:
+    return json.dumps([_encode(each) for each in values])
+
+
+_ENCODERS: Mapping[type, Callable[[Any], object]] = {
+    uuid.UUID: lambda value: value.hex,
+    Decimal: lambda value: int(value * MONEY_UNIT),
+    datetime: format_utc,
+    date: date.isoformat,
+    list: _encode_all,
+    tuple: _encode_all,
+}
 
 
 def _id(value: str) -> uuid.UUID:

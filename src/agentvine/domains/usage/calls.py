@@ -1,9 +1,10 @@
 """A call to a language model, as the books know it: who pays, what it used, what it cost."""
 
 import uuid
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from agentvine.domains.usage.prices import Tokens
@@ -36,7 +37,7 @@ class Call:
 
     def to_json(self) -> dict[str, Any]:
         """For a reservation's row."""
-        payer = {key: value and str(value) for key, value in asdict(self.payer).items()}
+        payer = dict(_payer_json(self.payer))
         return {"model": self.model, "usage_date": self.usage_date.isoformat(), "payer": payer}
 
     @classmethod
@@ -60,6 +61,12 @@ class Outcome:
     """The provider did not tell: this is the most that it can have been."""
     notes: dict[str, Any] | None = None
     """What else is worth keeping, such as the price table's version."""
+
+
+@lru_cache(maxsize=1024)  # one run makes many calls
+def _payer_json(payer: Payer) -> tuple[tuple[str, str | None], ...]:
+    named = ((field.name, getattr(payer, field.name)) for field in fields(Payer))
+    return tuple((name, None if value is None else str(value)) for name, value in named)
 
 
 def _id(name: str, value: str | None) -> Any:

@@ -141,10 +141,7 @@ class Ledger:
     async def _write(self) -> None:
         try:
             while self._waiting:
-                day = self._waiting[0][0].call.usage_date
-                same = [each for each in self._waiting if each[0].call.usage_date == day]
-                chosen = same[:_MOST_AT_ONCE]
-                self._waiting = [each for each in self._waiting if each not in chosen]
+                chosen = self._choose()
                 await self._write_batch([ask for ask, _ in chosen])
                 for _, done in chosen:
                     if not done.done():
@@ -154,6 +151,17 @@ class Ledger:
             for _, done in self._waiting:
                 done.cancel()
             self._waiting = []
+
+    def _choose(self) -> "list[tuple[Ask, asyncio.Future[None]]]":
+        """Take those of the first one's day, in their turn."""
+        day = self._waiting[0][0].call.usage_date
+        chosen: list[tuple[Ask, asyncio.Future[None]]] = []
+        left: list[tuple[Ask, asyncio.Future[None]]] = []
+        for each in self._waiting:
+            is_next = len(chosen) < _MOST_AT_ONCE and each[0].call.usage_date == day
+            (chosen if is_next else left).append(each)
+        self._waiting = left
+        return chosen
 
     async def _write_batch(self, asked: list[Ask]) -> None:
         batch = Batch(
