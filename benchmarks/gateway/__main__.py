@@ -17,17 +17,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
+
 from agentvine.config.settings import DatabaseSettings, QueueSettings, normalise_database_url
 from agentvine.db.session import Database
 from agentvine.kit.clock import SystemClock
 from agentvine.reactions.routing import build_reactions
 from agentvine.server.migrations import migration_runner
+from benchmarks.queue.cost import cpu_of, postmaster_of
 from tests.support.gateway import make_run
 from tests.support.postgres import start_postgres
 
 LITELLM = "litellm[proxy]==1.106.2"
 _START_SECONDS = 240
 _OURS = "/gateway/anthropic/v1/messages"
+_COLUMNS = (
+    "whole, 16: calls/s",
+    "streamed, 16: calls/s",
+    "whole, 1: ms",
+    "streamed, 1: ms",
+    "whole: CPU, ms",
+    "streamed: CPU, ms",
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,8 @@ class System:
     port: int
     path: str
     key: str = "none"
+    processes: tuple[int, ...] = ()
+    """What serves it, and its database: whose CPU a call costs."""
 
 
 def main() -> None:
@@ -65,6 +78,7 @@ def _start(stack: contextlib.ExitStack, folder: Path, *, with_litellm: bool) -> 
     server = start_postgres()
     stack.callback(server.stop)
     server.create_database("bench", None)
+    postmaster = asyncio.run(_postmaster(server.url("bench")))
     systems = [System("direct", upstream, "/v1/messages")]
     for name, database, more in (
         ("ours without budgets", f"sqlite:///{folder}/none.db", ("--without-budgets",)),
@@ -74,8 +88,9 @@ def _start(stack: contextlib.ExitStack, folder: Path, *, with_litellm: bool) -> 
         key = asyncio.run(_prepare(database))
         port = _free_port()
         arguments = ["--database", database, "--upstream", url, "--port", str(port), *more]
-        _run(stack, [sys.executable, "-m", "benchmarks.gateway.ours", *arguments])
-        systems.append(System(name, port, _OURS, key))
+        served = _run(stack, [sys.executable, "-m", "benchmarks.gateway.ours", *arguments])
+        processes = (served, postmaster) if "PostgreSQL" in name else (served,)
+        systems.append(System(name, port, _OURS, key, processes))
     if with_litellm:
         systems.append(_start_litellm(stack, folder, url))
     for system in systems:
@@ -109,8 +124,16 @@ def _start_litellm(stack: contextlib.ExitStack, folder: Path, url: str) -> Syste
     command = [tool, "tool", "run", "--from", LITELLM, "litellm", "--config", str(config)]
     environment = {"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     more = ["--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
-    _run(stack, [*command, *more], **environment)
-    return System("LiteLLM 1.106.2, no database", port, "/v1/messages", key)
+    served = _run(stack, [*command, *more], **environment)
+    return System("LiteLLM 1.106.2, no database", port, "/v1/messages", key, (served,))
+
+
+async def _postmaster(url: str) -> int:
+    connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+    try:
+        return await postmaster_of(connection)
+    finally:
+        await connection.close()
 
 
 async def _prepare(url: str) -> str:
@@ -130,8 +153,8 @@ def _measure(systems: list[System], seconds: float, rounds: int) -> str:
     lines = [
         f"Calls of Anthropic Messages, {what}, the systems in turn.",
         "",
-        "| System | whole, 16: calls/s | streamed, 16: calls/s | whole, 1: ms | streamed, 1: ms |",
-        "| --- | ---: | ---: | ---: | ---: |",
+        f"| System | {' | '.join(_COLUMNS)} |",
+        f"| --- |{' ---: |' * len(_COLUMNS)}",
     ]
     shapes = [(False, 16), (True, 16), (False, 1), (True, 1)]
     found: dict[tuple[str, bool, int], list[dict[str, float]]] = {}
@@ -149,6 +172,9 @@ def _measure(systems: list[System], seconds: float, rounds: int) -> str:
             name = "per_second" if connections > 1 else "p50_ms"
             value = statistics.median(told[name] for told in all_told)
             cells.append(f"{value:,.0f}" if connections > 1 else f"{value:.2f}")
+        for is_streamed, connections in shapes[:2]:
+            spent = [told["cpu_ms"] for told in found[system.name, is_streamed, connections]]
+            cells.append(f"{statistics.median(spent):.2f}" if system.processes else "")
         lines.append(f"| {system.name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -157,6 +183,7 @@ def _load(system: System, is_streamed: bool, connections: int, seconds: float) -
     arguments = ["--port", str(system.port), "--path", system.path, "--key", system.key]
     arguments += ["--connections", str(connections), "--seconds", str(seconds)]
     arguments += ["--stream"] if is_streamed else []
+    before = cpu_of(*system.processes)
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.gateway.load", *arguments],
         capture_output=True,
@@ -165,12 +192,16 @@ def _load(system: System, is_streamed: bool, connections: int, seconds: float) -
     )
     if done.returncode:
         raise SystemExit(f"{system.name}: {done.stderr[-500:]}")
-    return json.loads(done.stdout)
+    told: dict[str, float] = json.loads(done.stdout)
+    spent = cpu_of(*system.processes) - before
+    return told | {"cpu_ms": spent / told["calls"] * 1000}
 
 
-def _run(stack: contextlib.ExitStack, command: list[str], **environment: str) -> None:
+def _run(stack: contextlib.ExitStack, command: list[str], **environment: str) -> int:
+    """Start a process; its id."""
     process = subprocess.Popen(command, env=os.environ | environment, stdout=subprocess.DEVNULL)
     stack.callback(_stop, process)
+    return process.pid
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:

@@ -46,15 +46,18 @@ async def postmaster_of(connection: asyncpg.Connection) -> int:
     return int((Path(str(folder)) / "postmaster.pid").read_text().split()[0])
 
 
-def _cpu(postmaster: int | None) -> float:
-    total = time.process_time()
-    if postmaster is None:
-        return total
-    root = psutil.Process(postmaster)
-    for process in (root, *root.children(recursive=True)):
-        with contextlib.suppress(psutil.Error):
-            times = process.cpu_times()
-            total += times.user + times.system
-            if process is root:  # of those that have ended
-                total += times.children_user + times.children_system
+def cpu_of(*first: int) -> float:
+    """Seconds of CPU that processes have spent, with all that they have started."""
+    total = 0.0
+    for root in map(psutil.Process, first):
+        for process in (root, *root.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
+                total += times.user + times.system
+                if process is root:  # of those that have ended
+                    total += times.children_user + times.children_system
     return total
+
+
+def _cpu(postmaster: int | None) -> float:
+    return time.process_time() + (0.0 if postmaster is None else cpu_of(postmaster))
