@@ -143,7 +143,7 @@ def _encode_all(values: Sequence[object]) -> str:
     return json.dumps([_encode(each) for each in values])
 
 
-_ENCODERS: Mapping[type, Callable[[Any], object]] = {
+_ENCODERS: Mapping[type[object], Callable[[Any], object]] = {
     uuid.UUID: lambda value: value.hex,
     Decimal: lambda value: int(value * MONEY_UNIT),
     datetime: format_utc,
