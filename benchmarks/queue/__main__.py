@@ -14,7 +14,7 @@ from pathlib import Path
 import uvloop
 
 from agentvine.reactions.shortcuts import PLAIN
-from benchmarks.queue import ours, raw
+from benchmarks.queue import floor, ours, raw
 from benchmarks.queue.cost import Cost
 from benchmarks.queue.services import Services, running_services
 
@@ -30,6 +30,11 @@ _OTHERS = {
     "huey": 5000,
 }
 _BATCHES = {1: 6000, 10: 15000, 100: 30000}
+_WITHOUT = {
+    "": "",
+    "indexes": " without secondary indexes",
+    "keys": " without them and foreign keys",
+}
 
 
 @dataclass
@@ -120,7 +125,7 @@ def main() -> int:
 
 
 def measure_ours(run: Run) -> None:
-    """Plain loops in batches, our statements on them alone, our whole life."""
+    """Plain loops in batches, our statements on them alone, our whole life, and its floor."""
     for batch in (10, 100):
         run.add(f"plain asyncpg loop, batch {batch}", lambda b=batch: run.raw(b))
     for batch, count in _BATCHES.items():
@@ -129,6 +134,14 @@ def measure_ours(run: Run) -> None:
                 f"AgentVine, {name}, batch {batch}",
                 lambda p=plain, c=count, b=batch: uvloop.run(
                     ours.drain(run.services, p, count=run.count(c), batch=b)
+                ),
+            )
+    for without, batches in (("", (1, 10, 100)), ("indexes", (10, 100)), ("keys", (10, 100))):
+        for batch in batches:
+            run.add(
+                f"the floor{_WITHOUT[without]}, batch {batch}",
+                lambda w=without, b=batch: uvloop.run(
+                    floor.drain(run.services, count=run.count(_BATCHES[b]), batch=b, without=w)
                 ),
             )
     run.add(

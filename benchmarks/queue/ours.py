@@ -6,6 +6,8 @@ the worker's turn, assignment, execution, task, audit and events in the same tra
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import asyncpg
 from sqlalchemy import text
@@ -34,7 +36,7 @@ from tests.support.builders.work import Crew, Hand, make_crew
 
 BARE = Plain(claim_statement({}), complete_statement({}), "")
 _SETTINGS = QueueSettings()
-_CLAIMERS = 8
+CLAIMERS = 8
 
 
 async def drain(services: Services, plain: Plain | None, *, count: int, batch: int) -> Cost:
@@ -46,26 +48,33 @@ async def drain(services: Services, plain: Plain | None, *, count: int, batch: i
         count: How many orders.
         batch: How many a claimer takes at a time.
     """
-    name = f"ours_{time.monotonic_ns()}"
-    services.postgres.create_database(name)
-    settings = DatabaseSettings(url=services.url(name), pool_size=_CLAIMERS)
-    await migration_runner(settings).setup()
-    database = await Database.open(settings, SystemClock(), build_reactions(_SETTINGS))
-    try:
-        crew = await make_crew(database)
-        await _fill(crew, count)
-        postmaster = await _vacuum(services.dsn(name))
-        hands = [await crew.worker(max_concurrent_tasks=100) for _ in range(_CLAIMERS)]
+    async with filled(services, count) as (_, crew, postmaster):
+        database = crew.database
+        hands = [await crew.worker(max_concurrent_tasks=100) for _ in range(CLAIMERS)]
         shortcuts = Shortcuts(database, _SETTINGS, plain) if plain is not None else None
         room = WaitingRoom(database, _SETTINGS, shortcuts)
         reports = Reports(database, _SETTINGS, shortcuts)
         with cost_of(count, postmaster) as cost:
             done = await asyncio.gather(*(_work(room, reports, hand, batch) for hand in hands))
+    assert sum(done) == count, f"{count} orders, {sum(done)} done"
+    return cost
+
+
+@asynccontextmanager
+async def filled(services: Services, count: int) -> AsyncIterator[tuple[str, Crew, int]]:
+    """A new database with so many orders: its name, who works on it, the server's process."""
+    name = f"ours_{time.monotonic_ns()}"
+    services.postgres.create_database(name)
+    settings = DatabaseSettings(url=services.url(name), pool_size=CLAIMERS)
+    await migration_runner(settings).setup()
+    database = await Database.open(settings, SystemClock(), build_reactions(_SETTINGS))
+    try:
+        crew = await make_crew(database)
+        await _fill(crew, count)
+        yield name, crew, await _vacuum(services.dsn(name))
     finally:
         await database.close()
-    assert sum(done) == count, f"{count} orders, {sum(done)} done"
     services.postgres.drop_database(name)
-    return cost
 
 
 async def _work(room: WaitingRoom, reports: Reports, hand: Hand, batch: int) -> int:
