@@ -219,6 +219,20 @@ CASES = {
     "POST /plans/{plan_id}/accept": Case("tasks:write", ROW, {"start": False}),
     "POST /plans/{plan_id}/reconcile": Case("tasks:write", ROW, {"start": False}),
     "POST /plans/{plan_id}/apply": Case("modifications:write", ROW, {}),
+    "GET /team-runs": Case("tasks:read", LIST),
+    "POST /team-runs": Case(
+        "tasks:write",
+        ROW,
+        {
+            "goal": "Grow.",
+            "repository_id": "{repository_id}",
+            "coder": {"run": {"command": "true"}},
+            "tester": {"run": {"command": "true"}},
+        },
+    ),
+    "GET /team-runs/{run_id}": Case("tasks:read", ROW),
+    "POST /team-runs/{run_id}/approve": Case("tasks:write", ROW, {"budget_usd": "5"}),
+    "POST /team-runs/{run_id}/cancel": Case("tasks:write", ROW, {}),
     "GET /agents": Case("agents:read", LIST),
     "POST /agents": Case(
         "agents:write", ROW, {"name": "{unique}", "type": "coder", "project_id": "{project_id}"}

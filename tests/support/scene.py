@@ -182,6 +182,11 @@ async def _with_template(api: Api, people: People, names: Names, queue: str) -> 
     body = {"name": f"t-{new_id()}", "category": "api", "files": {"a.txt": "a"}}
     template = await people.owner.post("/templates", body | {"project_id": names["project_id"]})
     return {"template_id": template["id"]}
+async def _with_team_run(api: Api, people: People, names: Names, queue: str) -> Names:
+    part = {"run": {"command": "true", "queue_name": queue}}
+    roles = dict.fromkeys(("architect", "coder", "tester", "reviewer"), part)
+    body = {"goal": "Grow.", "repository_id": names["repository_id"], **roles}
+    return {"run_id": (await people.owner.post("/team-runs", body))["id"]}
 
 
 async def _with_document(api: Api, people: People, names: Names, queue: str) -> Names:
@@ -272,6 +277,7 @@ _MORE: dict[frozenset[str], Callable[[Api, People, Names, str], Awaitable[Names]
     frozenset({"budget_id"}): _with_budget,
     frozenset({"agent_id"}): _with_agent,
     frozenset({"plan_id", "chat_id", "proposal_id"}): _with_plan,
+    frozenset({"run_id"}): _with_team_run,
     frozenset({"document_id", "document_rule_id"}): _with_document,
     frozenset({"context_id"}): _with_context,
     frozenset({"message_id", "attachment_id"}): _with_message,

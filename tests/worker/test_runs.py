@@ -6,6 +6,8 @@ import pytest
 
 from agentvine.git.bundles import read_bundle
 from agentvine.protocol.enums import ChangeKind, FailureClass
+from agentvine.protocol.queue import ANSWER_FILE, MAX_ANSWER_CHARACTERS
+from agentvine.worker.answers import read_answer
 from agentvine.worker.folders import read_folders
 from agentvine.worker.places import DataPlaces
 from tests.support.repositories import Repo
@@ -63,6 +65,39 @@ async def test_a_change_is_tested_committed_and_reported_with_its_evidence(
     repo.git("fetch", "-q", bundle, "refs/heads/agentvine/t-1-change:kept")
     assert repo.git("log", "-1", "--format=%s", "kept") == "Add a greeting"
     assert_nothing_is_left(data_dir)
+
+
+async def test_a_run_that_is_asked_for_an_answer_leaves_it_and_no_change(
+    server: WireServer, start_worker: StartWorker, repo: Repo, data_dir: Path
+):
+    order = await carry_out(
+        server,
+        start_worker,
+        repository=source_of(repo.path),
+        command='echo \'{"outcome": "pass"}\' > agentvine-answer.json; echo x > new.txt',
+        test_command="exit 1",
+        wants_answer=True,
+    )
+    assert order.complete is not None
+    assert (order.report.answer, order.report.change) == ('{"outcome": "pass"}\n', None)
+    assert order.bundle is None
+    assert_nothing_is_left(data_dir)
+
+
+async def test_a_link_or_a_text_without_end_is_no_answer(tmp_path: Path):
+    secret, place = tmp_path / "secret", tmp_path / ANSWER_FILE
+    secret.write_text("{}")
+    assert await read_answer(tmp_path) is None
+    place.symlink_to(secret)
+    assert await read_answer(tmp_path) is None
+    place.unlink()
+    place.mkdir()
+    assert await read_answer(tmp_path) is None
+    place.rmdir()
+    place.write_text("x" * (MAX_ANSWER_CHARACTERS + 1))
+    assert await read_answer(tmp_path) is None
+    place.write_text("x" * MAX_ANSWER_CHARACTERS)
+    assert await read_answer(tmp_path) == "x" * MAX_ANSWER_CHARACTERS
 
 
 async def test_a_command_that_changes_nothing_is_a_result_and_needs_no_tests(

@@ -210,6 +210,14 @@ async def find_plan(session: Session, name: str, repository: str | None = None) 
     )
 
 
+async def find_team_run(session: Session, name: str) -> uuid.UUID:
+    """The id of a team run, given it or its end."""
+    if (given := as_uuid(name)) is not None:
+        return given
+    found = [row async for row in every(session.client.team.list()) if str(row.id).endswith(name)]
+    return _only(found, name, "team run", lambda row: str(row.id)).id
+
+
 async def find_provider(session: Session, name: str, project: str | None = None) -> ProviderOut:
     """A provider of models by name or id; one for all before those of projects."""
     if (given := as_uuid(name)) is not None:
@@ -333,6 +341,7 @@ def _only(found: Sequence[M], name: str, kind: str, tell: Callable[[M], str]) ->
 
 
 _GROUP = {
+    "team run": "team",
     "agent": "agent",
     "budget": "budget",
     "provider": "provider",

@@ -20,6 +20,7 @@ COMMANDS: dict[str, Lazy] = {
     "run": Lazy(f"{_GROUPS}.run:run", "Have a job done on a repository, and watch it."),
     "task": Lazy(f"{_GROUPS}.tasks:task", "Tasks: what is to be done."),
     "plan": Lazy(f"{_GROUPS}.plans:plan", "Plans: what shall be built, in versions."),
+    "team": Lazy(f"{_GROUPS}.team:team", "Teams of agents: a goal, and who works on it."),
     "logs": Lazy(f"{_GROUPS}.executions:logs", "Show or follow what an attempt prints."),
     "attempts": Lazy(f"{_GROUPS}.executions:attempts", "Compare the attempts at a task."),
     "timeline": Lazy(f"{_GROUPS}.executions:timeline", "Show what happened to an attempt."),

@@ -23,6 +23,7 @@ from agentvine.client.questions import QuestionsApi
 from agentvine.client.queue import QueueApi
 from agentvine.client.tasks import TasksApi
 from agentvine.client.templates import TemplatesApi
+from agentvine.client.team import TeamApi
 from agentvine.client.transport import RetryPolicy, Transport, get_root
 from agentvine.client.usage import BudgetsApi, PricesApi, UsageApi
 from agentvine.client.workers import WorkersApi
@@ -81,6 +82,7 @@ class Client:
         self.memories = MemoriesApi(self._transport)
         self.plans = PlansApi(self._transport)
         self.plan_chats = PlanChatsApi(self._transport)
+        self.team = TeamApi(self._transport)
         self.documents = DocumentsApi(self._transport)
         self.templates = TemplatesApi(self._transport)
         self.prices = PricesApi(self._transport)

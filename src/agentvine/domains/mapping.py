@@ -23,6 +23,7 @@ from agentvine.domains.sources import models as sources
 from agentvine.domains.studio import models as studio
 from agentvine.domains.tasks import models as tasks
 from agentvine.domains.templates import models as templates
+from agentvine.domains.team import models as team
 from agentvine.domains.usage import models as usage
 from agentvine.domains.work import models as work
 from agentvine.domains.workers import models as workers
@@ -48,6 +49,7 @@ SLICES = (
     gateway,
     questions,
     studio,
+    team,
 )
 """The modules that hold tables, lowest slice first."""
 

@@ -1,6 +1,5 @@
 """Who calls a tool, and what the tool can reach."""
 
-import uuid
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from dataclasses import dataclass
 from agentvine.db.session import ReadSession, Transaction
 from agentvine.domains.conversations.chat import Place
 from agentvine.domains.gateway.keys import KeyedRun
-from agentvine.domains.identity.models import User
+from agentvine.domains.identity.queries import find_person
 from agentvine.domains.questions.service import Claim
 from agentvine.domains.tasks import queries as tasks
 from agentvine.domains.tasks import service as task_service
@@ -16,8 +15,6 @@ from agentvine.domains.tasks.models import Task
 from agentvine.domains.work import queries as work
 from agentvine.http.state import HttpState
 from agentvine.kit.actor import UserActor
-
-_NOBODY = uuid.UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,21 +70,9 @@ class RunCall:
 
     async def person(self, read: ReadSession) -> UserActor:
         """Whoever made the task, as far as a run may act for them: in the task's project alone."""
-        user_id = self.run.payer.user_id
-        user = await read.get(User, user_id) if user_id else None
-        through = f"run {self.run.execution_id}"
-        if user is None or not user.is_active:
-            return UserActor(
-                user_id=_NOBODY,
-                username="nobody",
-                role="viewer",
-                only_project=self.run.project_id,
-                through=through,
-            )
-        return UserActor(
-            user_id=user.id,
-            username=user.username,
-            role=user.role.value,
+        return await find_person(
+            read,
+            self.run.payer.user_id,
             only_project=self.run.project_id,
-            through=through,
+            through=f"run {self.run.execution_id}",
         )

@@ -12,7 +12,8 @@ def cleaned_report(report: ExecutionReport, clean: Callable[[str], str]) -> Exec
 
     The diff stays as it is: what a reviewer sees must be what would be merged.
     """
-    if not report.metrics and report.tests is None and report.change is None:
+    parts = (report.tests, report.change, report.answer)
+    if not report.metrics and all(part is None for part in parts):
         return report  # there is no text in it
     changes: dict[str, Any] = {"metrics": clean_value(report.metrics, clean)}
     if (tests := report.tests) is not None:
@@ -30,4 +31,6 @@ def cleaned_report(report: ExecutionReport, clean: Callable[[str], str]) -> Exec
     if (change := report.change) is not None:
         notes = [clean(note) for note in change.impact_notes]
         changes["change"] = change.model_copy(update={"impact_notes": notes})
+    if report.answer is not None:
+        changes["answer"] = clean(report.answer)
     return report.model_copy(update=changes)

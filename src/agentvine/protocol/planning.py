@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from agentvine.protocol.base import Input, Output
+from agentvine.protocol.base import Input, Output, Usd
 from agentvine.protocol.enums import PermissionLevel, TaskPriority, TaskStatus, TaskType
 from agentvine.protocol.plans import PlanOut
 from agentvine.protocol.tasks import TaskRun
@@ -25,6 +25,8 @@ class PlanAcceptIn(Input):
     run: TaskRun = TaskRun()
     agent_id: uuid.UUID | None = None
     """Whose work they are."""
+    budget_usd: Usd | None = None
+    """What the calls of each of them to language models may cost."""
     priority: TaskPriority = TaskPriority.NORMAL
     start: bool = True
     """Whether they begin as soon as nothing holds them back."""

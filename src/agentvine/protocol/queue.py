@@ -30,6 +30,9 @@ from agentvine.protocol.tasks import TaskCreateIn, TaskOut
 
 MAX_DIFF_CHARACTERS = 2_000_000
 MAX_BUNDLE_BYTES = 64 * 1024 * 1024
+MAX_ANSWER_CHARACTERS = 200_000
+ANSWER_FILE = "agentvine-answer.json"
+"""What a run writes at the top of its work tree when it is asked for an answer: any runtime can."""
 MAX_DELAY_SECONDS = 31 * 24 * 3600
 """The longest that an order is put off for a provider's limit."""
 
@@ -86,6 +89,8 @@ class OrderPayload(Output):
     sandbox: OrderedSandbox | None = None
     """None: the run may do what the worker's own user may."""
     workspace: OrderedWorkspace = OrderedWorkspace()
+    wants_answer: bool = False
+    """The run is to leave its answer in ``ANSWER_FILE``; what it changes is not kept."""
 
 
 class ClaimedOrder(Output):
@@ -230,6 +235,8 @@ class ExecutionReport(Verbatim):
     change: ChangeReport | None = None
     log_high_water: dict[str, int] = Field(default_factory=dict[str, int])
     """Per stream, the number of log lines the worker has sent for this execution."""
+    answer: str | None = Field(default=None, max_length=MAX_ANSWER_CHARACTERS)
+    """What a run that was asked for an answer has left, word for word; None: nothing to be read."""
 
 
 class CompleteIn(Input):

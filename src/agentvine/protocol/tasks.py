@@ -50,6 +50,8 @@ class TaskRun(Input):
     """No worker gets it earlier."""
     expires_in_seconds: int | None = Field(default=None, ge=1, le=MAX_EXPIRY_SECONDS)
     """It is not run any more when it has not begun so long after it might have."""
+    wants_answer: bool = False
+    """The result is the file ``agentvine-answer.json`` that the run leaves, not a change."""
 
 
 class TaskCreateIn(Input):

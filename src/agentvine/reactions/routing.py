@@ -16,6 +16,7 @@ from agentvine.domains.modifications.events import (
 from agentvine.domains.tasks.events import (
     TaskCancelRequested,
     TaskEdited,
+    TaskFinished,
     TaskHeldBack,
     TaskReady,
 )
@@ -28,6 +29,7 @@ from agentvine.domains.work.events import (
 )
 from agentvine.domains.workers.events import WorkerRetired
 from agentvine.reactions import attempts, budgets, changes, contexts, queueing
+from agentvine.reactions import attempts, budgets, changes, plans, queueing, teams
 
 _UTC = ZoneInfo("UTC")
 
@@ -43,6 +45,7 @@ def build_reactions(settings: QueueSettings, zone: ZoneInfo = _UTC) -> Reactions
         TaskEdited: (queue.on_task_edited,),
         TaskHeldBack: (queue.on_task_held_back,),
         TaskCancelRequested: (queue.on_task_cancel_requested, changes.on_task_cancel_requested),
+        TaskFinished: (plans.on_task_finished, teams.on_task_finished),
         TokenRevoked: (queue.on_token_revoked,),
         WorkerRetired: (queue.on_worker_retired,),
         OrderClaimed: (attempts.on_order_claimed,),

@@ -36,12 +36,18 @@ from agentvine.domains.modifications.jobs import ApplyChore
 from agentvine.domains.modifications.service import CHANNEL as MODIFICATIONS
 from agentvine.domains.modifications.trial_merging import ForesightChore
 from agentvine.domains.planning.answering import ChatDesk
+from agentvine.domains.planning.jobs import PlanChore
+from agentvine.domains.planning.service import CHANNEL as PLANS
 from agentvine.domains.questions.advice import AdviceDesk, Adviser
 from agentvine.domains.questions.jobs import QuestionChores
 from agentvine.domains.questions.waiting import AnswerRoom
 from agentvine.domains.tasks.file_jobs import FileChores
 from agentvine.domains.tasks.files import CHANNEL as FILES
 from agentvine.domains.tasks.jobs import TaskChores
+from agentvine.domains.team.desk import TeamDesk
+from agentvine.domains.team.jobs import TeamChore
+from agentvine.domains.team.queries import plans_of_open_runs
+from agentvine.domains.team.service import CHANNEL as TEAM
 from agentvine.domains.usage.jobs import UsageChores
 from agentvine.domains.usage.purses import CHANNEL as BUDGETS
 from agentvine.domains.work.beats import Beats
@@ -129,6 +135,8 @@ async def _serving(
     gateway, doors = open_gateway(settings, database, vault), open_doors(settings, database, vault)
     mentions = MentionChore(MentionDesk(database, doors))
     chats, mcp = ChatDesk(database, effects.desk, effects.reader, doors), McpDoor(TOOLBOX)
+    chats, mcp = ChatDesk(database, effects.desk, doors), McpDoor(TOOLBOX)
+    team = TeamChore(TeamDesk(database, effects.desk, doors))
     supervisor = Supervisor(
         database,
         database.clock,
@@ -142,6 +150,7 @@ async def _serving(
             Chore("attachments", effects.attachments.collect, every_seconds=_HOUR),
             *_question_chores(settings, database, ModelAdviser(database, doors)),
             *_usage_chores(settings, database),
+            Chore("team", team.run, every_seconds=poll, channel=TEAM),
             Chore("keys", KeyWatch(gateway).look, every_seconds=BELIEVED_SECONDS),
             *_tidying_chores(database, uses, gateway.keeper),
             Chore("sources", effects.facts.forget, every_seconds=_TIDYING_SECONDS),
@@ -188,6 +197,7 @@ async def _serving(
             doors,
             mcp,
         ):
+        for part in (applying, importing, team, effects.applier, gateway, chats, doors, mcp):
             await part.close()
 
 
@@ -203,12 +213,14 @@ async def _write_at_last(uses: LastUses) -> None:
 def _queue_chores(settings: Settings, database: Database, queue: QueueChores) -> tuple[Chore, ...]:
     tasks, limits = TaskChores(database), LimitChores(database)
     files = FileChores(database, settings.queue)
+    plans = PlanChore(database, held=plans_of_open_runs())
     poll = settings.queue.poll_interval_seconds
     return (
         Chore("rescue", queue.rescue, every_seconds=poll),
         Chore("unblock", tasks.unblock, every_seconds=5 * poll),
         Chore("files", files.let_go, every_seconds=10 * poll, channel=FILES),
         Chore("held files", files.tidy, every_seconds=_RECONCILE_SECONDS),
+        Chore("plans", plans.run, every_seconds=5 * poll, channel=PLANS),
         Chore("expire", queue.expire, every_seconds=5 * poll),
         Chore("stranded", queue.end_stranded, every_seconds=5 * poll),
         Chore("lines", limits.straighten, every_seconds=10 * poll, channel=LINES),

@@ -27,18 +27,30 @@ from agentvine.kit.errors import AppError, Invalid
 from agentvine.kit.process import ExitReason
 from agentvine.protocol.cleaning import cleaned_report
 from agentvine.protocol.enums import ExecutionPhase, FailureClass, LogLevel
-from agentvine.protocol.queue import ChangeReport, ExecutionReport, TestReport
+from agentvine.protocol.queue import (
+    ANSWER_FILE,
+    ChangeReport,
+    ExecutionReport,
+    TestReport,
+)
 from agentvine.protocol.runs import UNWATCHED, RunWatch
 from agentvine.runtimes.asking import AnswerDeferred
 from agentvine.runtimes.base import RunContext, RunFailure, RunOutcome
 from agentvine.runtimes.registry import RuntimeUnknown
 from agentvine.runtimes.sandbox import SandboxUnavailable
 from agentvine.worker.agents import briefed
+from agentvine.worker.answers import read_answer
 from agentvine.worker.asking import ServerAsker
 from agentvine.worker.change import ChangeTooLarge, describe_change
 from agentvine.worker.earlier_work import with_earlier_work
 from agentvine.worker.folders import RunFolder
 from agentvine.worker.leases import Lease
+from agentvine.worker.saying import (
+    MAX_LAST_WORDS,
+    last_words,
+    summary_of_change,
+    summary_of_tests,
+)
 from agentvine.worker.scripts import clean_up_after, left_by_set_up, run_context, set_up
 from agentvine.worker.spool import LogSpool
 from agentvine.worker.tools import LeaseJournal, StopReason, StopSwitch, WorkerTools
@@ -48,7 +60,6 @@ from agentvine.worker.workspace import Workspace, empty_out, prepare_workspace
 T = TypeVar("T")
 
 _MAX_MESSAGE = 10_000
-_MAX_LAST_WORDS = 500
 _HURRIED_CLEAN_UP_SECONDS = 10.0
 _STOPPED = {
     StopReason.CANCELLED: (FailureClass.CANCELLED, "The run was cancelled."),
@@ -109,6 +120,7 @@ class _Findings:
     tests: TestReport | None = None
     head: str | None = None
     metrics: dict[str, Any] = field(default_factory=dict[str, Any])
+    answer: str | None = None
 
 
 class Attempt:
@@ -194,14 +206,23 @@ class Attempt:
             return await self._failed(RunFailed(FailureClass.WORKER_ERROR, message))
         if self._switch.reason is StopReason.CANCELLED:
             return await self._failed(RunFailed(*_STOPPED[StopReason.CANCELLED]))
-        message = "Nothing was changed." if change is None else _summary(change)
+        message = summary_of_change(change) if change else self._without_change()
         return Verdict(failure=None, message=message, report=self._report(change))
+
+    def _without_change(self) -> str:
+        if not self._order.payload.wants_answer:
+            return "Nothing was changed."
+        return "It has left its answer." if self._found.answer else f"It has left no {ANSWER_FILE}."
 
     async def _work(self) -> ChangeReport | None:
         self._folder.note_start()
         workspace = await self._set_up(await self._prepare())
         self._found.workspace = workspace
         await self._run_command(workspace)
+        if self._order.payload.wants_answer:
+            self._found.answer = await read_answer(workspace.path)
+            self._enter(ExecutionPhase.REPORTING)
+            return None
         self._found.head = await self._unless_stopped(workspace.commit(self._commit_message()))
         if self._found.head is not None:
             await workspace.require_whole(self._found.head)
@@ -243,7 +264,7 @@ class Attempt:
         if not policy.setup_command or workspace.mirror is None:
             return workspace
         started = time.monotonic()
-        tail = TailSink(self._spool, max_characters=4 * _MAX_LAST_WORDS)
+        tail = TailSink(self._spool, max_characters=4 * MAX_LAST_WORDS)
         context = self._context(workspace, tail, policy.setup_timeout_seconds, UNWATCHED)
         outcome = await set_up(self._tools, context, workspace)
         self._found.metrics["setup_seconds"] = round(time.monotonic() - started, 3)
@@ -252,7 +273,7 @@ class Attempt:
             raise RunFailed.by_runtime(outcome.failure)
         if outcome is not None and not outcome.is_success:
             # The worker's next attempt, or another worker's, may find the network in order.
-            message = f"The set-up failed. {outcome.message}{_last_words(tail.text)}"
+            message = f"The set-up failed. {outcome.message}{last_words(tail.text)}"
             raise RunFailed(FailureClass.SETUP_FAILED, message)
         left = await left_by_set_up(workspace)
         self._folder.note_set_up(left)
@@ -263,7 +284,7 @@ class Attempt:
         payload = self._order.payload
         said = f"Running: {payload.command}" if payload.command else f"Running {payload.runtime}."
         await self._say(said, "started", runtime=payload.runtime)
-        tail = TailSink(self._spool, max_characters=4 * _MAX_LAST_WORDS)
+        tail = TailSink(self._spool, max_characters=4 * MAX_LAST_WORDS)
         started = time.monotonic()
         context = self._context(workspace, tail, payload.timeout_seconds, payload.watch)
         asker = self._asker(workspace)
@@ -289,7 +310,7 @@ class Attempt:
         if outcome.failure is not None:
             raise RunFailed.by_runtime(outcome.failure)
         if not outcome.is_success:
-            raise RunFailed(FailureClass.COMMAND_FAILED, outcome.message + _last_words(tail.text))
+            raise RunFailed(FailureClass.COMMAND_FAILED, outcome.message + last_words(tail.text))
 
     async def _run_in(self, context: RunContext) -> RunOutcome:
         runtime = self._tools.runtimes.get(self._order.payload.runtime)
@@ -352,9 +373,9 @@ class Attempt:
         if outcome.failure is not None:
             raise RunFailed.by_runtime(outcome.failure)
         if not tests.passed:
-            raise RunFailed(FailureClass.TESTS_FAILED, _test_summary(tests))
+            raise RunFailed(FailureClass.TESTS_FAILED, summary_of_tests(tests))
         await self._say(
-            _test_summary(tests), "tested", total=tests.total, seconds=tests.duration_seconds
+            summary_of_tests(tests), "tested", total=tests.total, seconds=tests.duration_seconds
         )
 
     def _note_cpu(self, outcome: RunOutcome) -> None:
@@ -380,7 +401,8 @@ class Attempt:
 
     async def _keep_partial_work(self) -> ChangeReport | None:
         workspace = self._found.workspace
-        if workspace is None or workspace.mirror is None:
+        is_kept = not self._order.payload.wants_answer
+        if workspace is None or workspace.mirror is None or not is_kept:
             return None
         if self._found.head is None:
             self._found.head = await workspace.rescue(self._commit_message())
@@ -404,6 +426,7 @@ class Attempt:
             metrics=metrics,
             tests=found.tests,
             change=change,
+            answer=found.answer,
         )
         return cleaned_report(report, self._tools.redactor.clean)
 
@@ -472,29 +495,3 @@ def _class_of(error: GitError) -> FailureClass:
             return FailureClass.WORKER_ERROR
         case _:
             return FailureClass.REPOSITORY_UNAVAILABLE
-
-
-def _summary(change: ChangeReport) -> str:
-    count = len(change.files)
-    added = sum(file.added_lines for file in change.files)
-    removed = sum(file.removed_lines for file in change.files)
-    return f"Changed {count} file{'' if count == 1 else 's'}, +{added} -{removed} lines."
-
-
-def _test_summary(tests: TestReport) -> str:
-    if tests.total is None:
-        return f"The tests {'passed' if tests.passed else 'failed'} (exit {tests.exit_code})."
-    if tests.passed:
-        return f"The tests passed: {tests.total} run, {tests.skipped} skipped."
-    if not tests.failures and not tests.errors:
-        return f"No test failed, but the test command ended with exit code {tests.exit_code}."
-    names = ", ".join(case.name for case in tests.failed_cases[:5])
-    return (
-        f"The tests failed: {tests.failures} failed and {tests.errors} broke "
-        f"of {tests.total} ({names})."
-    )
-
-
-def _last_words(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
-    return f" It last said: {lines[-1].strip()[:_MAX_LAST_WORDS]}" if lines else ""

@@ -6,13 +6,17 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import false, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from agentvine.domains.identity.models import AuditEvent
+from agentvine.domains.planning.jobs import PlanChore
 from agentvine.domains.plans.models import Plan
 from agentvine.domains.tasks.enums import TaskStatus
 from agentvine.domains.tasks.models import Task, TaskDependency
+from agentvine.domains.tasks.queries import lock_task
+from agentvine.domains.tasks.service import finish_task
+from agentvine.domains.tasks.states import set_status
 from agentvine.domains.work.models import WorkOrder
 from tests.support.api import Api
 from tests.support.builders.plans import Desk, Json, make_desk, step, steps
@@ -266,3 +270,45 @@ async def test_only_what_counts_is_reconciled(shared_api: Api):
     problem = await desk.owner.refused("POST", f"/plans/{plan['id']}/reconcile", 409, json=RUN)
 
     assert problem["code"] == "plan_not_active"
+
+
+async def test_a_version_is_completed_when_the_tasks_of_all_its_steps_are(shared_api: Api):
+    desk = await make_desk(shared_api)
+    plan = await desk.plan(steps(step("a"), step("b")))
+    tasks = by_key(await accept(desk, plan))
+    chore = PlanChore(shared_api.database, held=select(Plan.id).where(false()))
+
+    async def status(one: Json) -> str:
+        await chore.run()
+        return str((await desk.owner.get(f"/plans/{one['id']}"))["status"])
+
+    await move(desk, tasks["a"]["task_id"], TaskStatus.COMPLETED)
+    assert await status(plan) == "active"
+    # One that was cancelled is not done; somebody must say whether the plan is.
+    await move(desk, tasks["b"]["task_id"], TaskStatus.CANCELLED)
+    assert await status(plan) == "active"
+    second = await revised(desk, plan, step("a"), step("c"))
+    kept = by_key(await accept(desk, second))
+    assert kept["a"]["task_id"] == tasks["a"]["task_id"]
+    await move(desk, kept["c"]["task_id"], TaskStatus.COMPLETED)
+
+    assert await status(second) == "completed"
+    # What had become of an earlier version is left as it is.
+    assert await status(plan) == "archived"
+
+
+async def test_the_end_of_its_last_task_completes_a_plan_by_itself(shared_api: Api):
+    desk = await make_desk(shared_api)
+    plan = await desk.plan(steps(step("a")))
+    task_id = UUID(by_key(await accept(desk, plan))["a"]["task_id"])
+
+    async with shared_api.database.transaction() as tx:
+        task = await lock_task(tx, task_id)
+        set_status(tx, task, TaskStatus.IN_PROGRESS)
+        await finish_task(tx, task, TaskStatus.COMPLETED)
+
+    async with asyncio.timeout(15):
+        while True:
+            if (await desk.owner.get(f"/plans/{plan['id']}"))["status"] == "completed":
+                return
+            await asyncio.sleep(0.02)

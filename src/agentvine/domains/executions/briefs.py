@@ -34,7 +34,7 @@ from agentvine.protocol.briefs import (
 )
 from agentvine.protocol.enums import FailureClass
 from agentvine.protocol.questions import AnswerDecision
-from agentvine.protocol.queue import OrderPayload
+from agentvine.protocol.queue import ANSWER_FILE, OrderPayload
 
 _MAX_ANSWERS = 50
 _MAX_EARLIER = 20
@@ -51,6 +51,11 @@ _PLACE = (
     "in this folder only. When you are done, everything that you changed is committed for you and "
     "reviewed: do not push, and do not switch branches. Run whatever you need in the foreground; "
     "what still runs in the background when you end is ended with you."
+)
+
+_ANSWER = (
+    f"Nothing that you change is kept. What counts is the JSON that you write into the file "
+    f"{ANSWER_FILE} in this folder, and nothing else: write it last, and read it once more."
 )
 
 
@@ -140,7 +145,9 @@ def instruction_of(task: Task, payload: OrderPayload) -> str:
         parts.append(payload.command.strip())
     if task.definition_of_done:
         parts.append(f"## Done when\n\n{task.definition_of_done.strip()}")
-    if payload.test_command:
+    if payload.wants_answer:
+        parts.append(f"## Your answer\n\n{_ANSWER}")
+    elif payload.test_command:
         parts.append(
             "## Tests\n\nWhat you change is tested by this command, in this folder; run it "
             f"yourself before you say that you are done:\n\n    {payload.test_command.strip()}"

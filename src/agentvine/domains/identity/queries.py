@@ -12,6 +12,8 @@ from agentvine.domains.identity.models import ApiToken, User
 from agentvine.kit.actor import UserActor
 from agentvine.kit.pagination import Page, PageRequest
 
+_NOBODY = uuid.UUID(int=0)
+
 
 async def get_user(read: ReadSession, user_id: uuid.UUID) -> User:
     """A user by id.
@@ -50,6 +52,31 @@ async def find_user_by_name(read: ReadSession, name: str) -> User | None:
         .where(or_(func.lower(User.username) == wanted, func.lower(User.email) == wanted))
         .order_by(User.id)
         .limit(1)
+    )
+
+
+async def find_person(
+    read: ReadSession, user_id: uuid.UUID | None, *, only_project: uuid.UUID, through: str
+) -> UserActor:
+    """Somebody, as far as what they began may act for them: in one project alone.
+
+    Who is gone or inactive is nobody, who may see and change nothing.
+    """
+    user = await read.get(User, user_id) if user_id else None
+    if user is None or not user.is_active:
+        return UserActor(
+            user_id=_NOBODY,
+            username="nobody",
+            role="viewer",
+            only_project=only_project,
+            through=through,
+        )
+    return UserActor(
+        user_id=user.id,
+        username=user.username,
+        role=user.role.value,
+        only_project=only_project,
+        through=through,
     )
 
 

@@ -19,11 +19,7 @@ from agentvine.domains.projects.models import Repository
 from agentvine.git.commits import read_message
 from agentvine.git.edits import FileEdit, commit_edits
 from agentvine.git.errors import PushRejected, RefMoved
-from agentvine.git.mirrors import resolve_source_branch
-from agentvine.git.names import branch_ref
 from agentvine.git.places import clean_room, locate
-from agentvine.git.pushes import push
-from agentvine.git.refs import MUST_NOT_EXIST, find_ref, resolve_branch, set_ref
 from agentvine.git.trailers import Trailer, read_trailers, with_trailers
 from agentvine.kit.actor import UserActor
 from agentvine.kit.errors import AppError
@@ -102,18 +98,11 @@ class ChangeWriter:
         made = await self._made_before(place, loaded, branch)
         if made is not None:
             return made
-        resolve = resolve_source_branch if place.is_mirror else resolve_branch
-        base = await resolve(git, place.path, target)
+        base = await self.desk.resolve_branch(place, target)
         edits = [_edit_of(change) for change in loaded.changes.changes]
         commit = await commit_edits(git, place.path, base, edits, _message_of(loaded))
-        ref = branch_ref(branch)
         try:
-            if place.is_mirror:
-                await push(
-                    git, place.path, place.remote, commit=commit, ref=ref, expected=MUST_NOT_EXIST
-                )
-            else:
-                await set_ref(git, place.path, ref, commit, expected=MUST_NOT_EXIST, reason="plan")
+            await self.desk.create_branch(place, branch, commit, reason="plan")
         except (RefMoved, PushRejected):
             await self.desk.refresh(place)
             made = await self._made_before(place, loaded, branch)
@@ -123,10 +112,8 @@ class ChangeWriter:
         return _Made(commit, base, is_new=True)
 
     async def _made_before(self, place: Place, loaded: _Loaded, branch: str) -> _Made | None:
-        git, ref = self.desk.git, branch_ref(branch)
-        if place.is_mirror:
-            ref = ref.replace("refs/heads/", "refs/remotes/origin/", 1)
-        commit = await find_ref(git, place.path, ref)
+        git = self.desk.git
+        commit = await self.desk.find_branch(place, branch)
         if commit is None:
             return None
         with clean_room(locate(place.path)) as room:

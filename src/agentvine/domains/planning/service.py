@@ -3,16 +3,18 @@
 import uuid
 from collections.abc import Mapping
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
 from agentvine.db.session import Transaction
 from agentvine.domains.identity import history
 from agentvine.domains.planning import queries
 from agentvine.domains.planning.drift import in_order
-from agentvine.domains.planning.errors import PlanNotActive
+from agentvine.domains.planning.errors import PlanNotActive, StepsMissing
 from agentvine.domains.planning.queries import Outline
+from agentvine.domains.plans import queries as plans
 from agentvine.domains.plans import service as plan_service
-from agentvine.domains.plans.enums import PlanStatus
+from agentvine.domains.plans.enums import PlanId, PlanStatus
+from agentvine.domains.plans.errors import ArtifactUnreadable
 from agentvine.domains.plans.models import Plan
 from agentvine.domains.projects.models import Project, Repository
 from agentvine.domains.tasks import dependencies
@@ -27,6 +29,8 @@ from agentvine.protocol.planning import PlanAcceptIn, StepAction
 from agentvine.protocol.plans import PlanStep
 from agentvine.protocol.tasks import DependencyIn, TaskCreateIn
 
+CHANNEL = "plans"
+"""Hints with a plan's id, when a task of it is done."""
 _NOT_BEGUN = HELD | {TaskStatus.QUEUED}
 
 
@@ -64,6 +68,37 @@ async def accept_plan(
     if not may_cancel and any(item.action is StepAction.CANCEL for item in outline.drift):
         return outline
     return await _carry_out(tx, actor, outline, repository, wanted)
+
+
+async def complete_plan_when_done(
+    tx: Transaction, plan_id: uuid.UUID, *, held: Select[PlanId]
+) -> bool:
+    """Complete an active version each of whose steps has a task that is completed; whether it was.
+
+    Args:
+        tx: Takes the plan's lock.
+        plan_id: The version.
+        held: Plans that are not over yet, whatever their tasks say.
+    """
+    found = await tx.get(Plan, plan_id)
+    if found is None:
+        return False
+    versions = await plans.lock_versions(tx, found.repository_id, found.name)
+    plan = next((each for each in versions if each.id == plan_id), None)
+    if plan is None or plan.status is not PlanStatus.ACTIVE:
+        return False
+    if await tx.scalar(select(Plan.id).where(Plan.id == plan_id, Plan.id.in_(held))) is not None:
+        return False
+    try:
+        outline = await queries.get_outline(tx, plan)
+    except (StepsMissing, ArtifactUnreadable):
+        return False
+    is_done = all(task.status is TaskStatus.COMPLETED for task in outline.tasks.values())
+    if outline.open_items or not is_done:
+        return False
+    repository = await tx.get_one(Repository, plan.repository_id)
+    await plan_service.end_plan(tx, plan, repository, PlanStatus.COMPLETED)
+    return True
 
 
 async def reconcile_plan(
@@ -139,6 +174,7 @@ async def _make_task(
         touches=step.files,
         run=step.run or wanted.run,
         agent_id=wanted.agent_id,
+        budget_usd=wanted.budget_usd,
         start=wanted.start,
     )
     return await task_service.create_task(tx, actor, body, origin=StepOrigin(plan.id, step.key))

@@ -15,8 +15,15 @@ import structlog
 
 from agentvine.domains.projects.models import Repository
 from agentvine.git.errors import GitError
-from agentvine.git.mirrors import ensure_mirror, mirror_name, tidy_mirror
-from agentvine.git.names import parse_source
+from agentvine.git.mirrors import (
+    ensure_mirror,
+    mirror_name,
+    resolve_source_branch,
+    tidy_mirror,
+)
+from agentvine.git.names import branch_ref, parse_source
+from agentvine.git.pushes import push
+from agentvine.git.refs import MUST_NOT_EXIST, find_ref, resolve_branch, set_ref
 from agentvine.git.runner import Git
 
 log = structlog.get_logger(__name__)
@@ -70,6 +77,37 @@ class RepositoryDesk:
             except (GitError, OSError) as error:
                 log.warning("mirror.not_tidied", mirror=str(mirror), problem=str(error))
         return 0
+
+    async def resolve_branch(self, place: Place, name: str) -> str:
+        """The commit at the tip of a branch of the repository, as it is there.
+
+        Raises:
+            RefNotFound: It has no such branch.
+        """
+        resolve = resolve_source_branch if place.is_mirror else resolve_branch
+        return await resolve(self.git, place.path, name)
+
+    async def find_branch(self, place: Place, name: str) -> str | None:
+        """The same, or None where there is no such branch."""
+        ref = branch_ref(name)
+        if place.is_mirror:
+            ref = ref.replace("refs/heads/", "refs/remotes/origin/", 1)
+        return await find_ref(self.git, place.path, ref)
+
+    async def create_branch(self, place: Place, name: str, commit: str, *, reason: str) -> None:
+        """Make a branch in the repository.
+
+        Raises:
+            RefMoved: There is one of this name.
+            PushRejected: There is one, or the other side does not take it.
+        """
+        git, ref = self.git, branch_ref(name)
+        if place.is_mirror:
+            await push(
+                git, place.path, place.remote, commit=commit, ref=ref, expected=MUST_NOT_EXIST
+            )
+        else:
+            await set_ref(git, place.path, ref, commit, expected=MUST_NOT_EXIST, reason=reason)
 
     async def refresh(self, place: Place) -> None:
         """Bring the mirror of an open place up to date."""

@@ -21,6 +21,17 @@ class TaskCancelRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskFinished:
+    """The task is over: completed, failed or cancelled.
+
+    Not told of what the database does in one statement (``shortcuts.py``): who needs to know of
+    every end looks again from time to time.
+    """
+
+    task: Task
+
+
+@dataclass(frozen=True, slots=True)
 class TaskEdited:
     """Something its waiting work order should know changed: priority, or how it is run."""
 

@@ -30,6 +30,7 @@ from agentvine.domains.tasks.errors import (
 from agentvine.domains.tasks.events import (
     TaskCancelRequested,
     TaskEdited,
+    TaskFinished,
     TaskHeldBack,
     TaskReady,
 )
@@ -341,6 +342,7 @@ async def finish_task(
     set_status(tx, task, status, reason=reason)
     await files.release_files(tx, task)
     await _settle_dependants(tx, task)
+    tx.emit(TaskFinished(task))
 
 
 async def _settle_dependants(tx: Transaction, task: Task) -> None:

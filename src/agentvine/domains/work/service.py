@@ -190,4 +190,5 @@ def _payload(task: Task, repository: Repository) -> OrderPayload:
         sandbox=OrderedSandbox(**repository.sandbox) if repository.sandbox is not None else None,
         watch=OrderedWatch(**run.watch.model_dump()),
         workspace=OrderedWorkspace(**repository.workspace),
+        wants_answer=run.wants_answer,
     )

@@ -13,6 +13,7 @@ from agentvine.mcp.tools import (
     sub_tasks,
     task_desk,
     templates,
+    team_desk,
     used_models,
 )
 
@@ -27,6 +28,7 @@ TOOLBOX = Toolbox(
     ),
     for_people=(
         *task_desk.TOOLS,
+        *team_desk.TOOLS,
         *inbox.TOOLS,
         *change_desk.TOOLS,
         *line_desk.TOOLS,

@@ -1,0 +1,297 @@
+"""Team runs as their owner sees them: the whole way, what is refused, and what a person decides."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from agentvine.domains.gateway.doors import ModelDoors
+from agentvine.domains.team.desk import TeamDesk
+from agentvine.protocol.enums import UserRole
+from agentvine.server.effects import build_effects
+from tests.support.api import Api
+from tests.support.builders.identity import unique
+from tests.support.changes import Workshop, make_workshop
+from tests.support.models import scripted_model
+from tests.support.space import Json
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
+
+MODEL = "claude-haiku-4-5"
+PLAN = {
+    "feature_plan": {"goal": "Greet."},
+    "steps": [
+        {"key": "greet", "title": "Greet", "files": ["greet.txt"]},
+        {"key": "wave", "title": "Wave", "depends_on": ["greet"]},
+    ],
+}
+RED = {"outcome": "fail", "findings": [{"path": "greet.txt", "line": 1, "text": "It is rude."}]}
+GREEN = {"outcome": "pass", "summary": "All is well."}
+REVIEWS = """
+mode: sequence
+usage: {input: 1000, output: 100}
+turns:
+  - calls:
+      - tool: answer
+        input:
+          outcome: changes_requested
+          findings: [{path: wave.txt, line: 1, severity: minor, text: Wave longer.}]
+  - calls:
+      - tool: answer
+        input: {outcome: approve, summary: As it should be.}
+"""
+
+
+@dataclass
+class Team:
+    """A run, and the hands of its agents."""
+
+    shop: Workshop
+    run: Json
+
+    async def get(self) -> Json:
+        found: Json = await self.shop.space.owner.get(f"/team-runs/{self.run['id']}")
+        return found
+
+    async def until(self, *statuses: str) -> Json:
+        """The run, once it stands there; the server goes on by itself."""
+        async with asyncio.timeout(150):
+            while True:
+                now = await self.get()
+                if now["status"] in statuses:
+                    return now
+                await asyncio.sleep(0.05)
+
+    async def until_asked(self) -> Json:
+        """The run, once the change of the whole waits for approval."""
+        async with asyncio.timeout(150):
+            while True:
+                now = await self.get()
+                if now["status"] == "delivering" and now["status_reason"]:
+                    return now
+                await asyncio.sleep(0.05)
+
+    async def order(self) -> Json:
+        """The next order of the queue, when it is there."""
+        for _ in range(150):
+            orders = await self.shop.worker.claim(wait_seconds=1, slots=1)
+            if orders:
+                return orders[0]
+        pytest.fail(f"nothing came: {await self.get()}")
+
+    async def answer(self, answer: Json | str) -> Json:
+        """Let the next task's run leave this answer; its order."""
+        order = await self.order()
+        assert order["payload"]["wants_answer"]
+        text = answer if isinstance(answer, str) else json.dumps(answer)
+        await self.shop.worker.complete(order, exit_code=0, answer=text)
+        return order
+
+    async def build(self, files: dict[str, str]) -> Json:
+        """Let the next task's run change files on the branch that it works on."""
+        return await self._change(lambda clone: clone.commit(files, "Build"))
+
+    async def merge(self) -> Json:
+        """Let the run that delivers do what its command says."""
+
+        def merge(clone: Any) -> str:
+            branch = f"refs/remotes/origin/{self.run['branch_name']}"
+            clone.git("merge", "-q", "--no-ff", "--no-edit", branch)
+            return str(clone.head)
+
+        return await self._change(merge)
+
+    async def _change(self, work: Any) -> Json:
+        order = await self.order()
+        payload = order["payload"]
+        clone = self.shop.clone()
+        clone.git(
+            "switch", "-q", "-C", payload["branch_name"], f"origin/{payload['target_branch']}"
+        )
+        base = clone.head
+        head = work(clone)
+        bundle = clone.path / "change.bundle"
+        clone.git("bundle", "create", "-q", bundle, payload["branch_name"], f"^{base}")
+        stored = await self.shop.worker.put_bundle(order, bundle.read_bytes())
+        change = {
+            "base_commit": base,
+            "head_commit": head,
+            "branch_name": payload["branch_name"],
+            "target_branch": payload["target_branch"],
+            "files": [],
+            "bundle_sha256": stored.json()["sha256"],
+        }
+        tests = {"command": "true", "exit_code": 0, "passed": True, "duration_seconds": 0.1}
+        await self.shop.worker.complete(order, exit_code=0, tests=tests, change=change)
+        return order
+
+    async def approve(self, **body: Any) -> Json:
+        made: Json = await self.shop.space.owner.post(f"/team-runs/{self.run['id']}/approve", body)
+        return made
+
+
+async def begin(api: Api, folder: Path, **fields: Any) -> Team:
+    shop = await make_workshop(api, folder)
+    part = {"run": {"command": "work", "queue_name": shop.space.queue}}
+    roles = dict.fromkeys(("architect", "coder", "tester", "reviewer"), part)
+    body = {"goal": "Greet whoever comes.", "repository_id": shop.space.repository_id, **roles}
+    return Team(shop, await shop.space.owner.post("/team-runs", {**body, **fields}))
+
+
+@asynccontextmanager
+async def with_model(api: Api, team: Team, script: str) -> AsyncIterator[None]:
+    admin = await api.person(unique("admin"), UserRole.ADMIN)
+    async with scripted_model(script) as model:
+        provider = {
+            "name": unique("scripted"),
+            "kind": "anthropic",
+            "key": "sk-canary-0123456789",
+            "base_url": model.url,
+            "models": [MODEL],
+            "project_id": team.shop.space.project_id,
+        }
+        await admin.post("/model-providers", provider)
+        yield
+
+
+@pytest.mark.slow
+async def test_a_red_test_round_and_a_rejected_review_end_merged_after_two_rounds(
+    shared_api: Api, tmp_path: Path
+):
+    team = await begin(shared_api, tmp_path, reviewer={})
+    owner, repo = team.shop.space.owner, team.shop.repo
+    async with with_model(shared_api, team, REVIEWS):
+        await team.answer(PLAN)
+        planned = await team.until("awaiting_approval")
+        assert repo.git("branch", "--list", "agentvine/*") == ""
+        await team.approve()
+        greet = await team.build({"greet.txt": "go away\n"})
+        await team.build({"wave.txt": "short\n"})
+        tested = await team.answer(RED)
+        rework = await team.build({"greet.txt": "hello\n"})
+        await team.answer(GREEN)
+        waved = await team.build({"wave.txt": "long\n"})
+        await team.answer(GREEN)
+        await team.merge()
+        ready = await team.until_asked()
+        assert (planned["status_reason"] or "").startswith("its plan waits")
+        [change] = [
+            each
+            for each in (await owner.get("/modifications", params={"status": "pending"}))["items"]
+            if each["target_branch"] == "main"
+        ]
+        assert repo.git("ls-tree", "--name-only", "main", "greet.txt") == ""
+        await team.shop.decide(change, "approve")
+        done = await team.until("completed")
+
+    # Each was told what it needs, on the branch of the team.
+    assert greet["payload"]["target_branch"] == done["branch_name"]
+    assert tested["payload"]["target_branch"] == done["branch_name"]
+    assert "greet.txt:1: It is rude." in rework["payload"]["description"]
+    assert "wave.txt:1: Wave longer." in waved["payload"]["description"]
+    # All of it came in, and nothing before it was approved.
+    assert ready["status"] == "delivering"
+    assert repo.git("show", "main:greet.txt") == "hello"
+    assert repo.git("show", "main:wave.txt") == "long"
+    assert_all_is_on_the_record(done, tested["execution_id"])
+    talk = await owner.get(f"/conversations/{done['conversation_id']}/chat")
+    texts = "\n".join(each["text"] for each in talk["items"])
+    for words in ("Greet whoever comes.", "The plan is approved.", "It is rude.", "Wave longer."):
+        assert words in texts
+    async with asyncio.timeout(150):
+        while True:
+            if (await owner.get(f"/plans/{done['plan_id']}"))["status"] == "completed":
+                break
+            await asyncio.sleep(0.05)
+
+
+def assert_all_is_on_the_record(done: Json, tested_by: str) -> None:
+    said = [(each["round"], each["role"], each["outcome"]) for each in done["verdicts"]]
+    assert said == [
+        (0, "tester", "fail"),
+        (1, "tester", "pass"),
+        (1, "reviewer", "changes_requested"),
+        (2, "tester", "pass"),
+        (2, "reviewer", "approve"),
+    ]
+    assert done["verdicts"][0]["findings"] == [
+        {"path": "greet.txt", "line": 1, "severity": "major", "text": "It is rude."}
+    ]
+    assert done["verdicts"][0]["execution_id"] == tested_by
+    roles = [(each["round"], each["role"]) for each in done["steps"]]
+    assert roles.count((0, "coder")) == 2
+    assert len(roles) == 1 + 2 + 1 + (1 + 1 + 1) * 2 + 1
+    assert done["total_tokens"] == 2 * 1100
+    assert float(done["total_cost_usd"]) == sum(float(each["cost_usd"]) for each in done["steps"])
+    assert float(done["total_cost_usd"]) > 0
+
+
+async def test_an_answer_that_does_not_fit_is_asked_for_once_more_and_then_the_run_fails(
+    shared_api: Api, tmp_path: Path
+):
+    team = await begin(shared_api, tmp_path)
+
+    await team.answer("no JSON")
+    second = await team.answer({"feature_plan": {"goal": "x"}, "steps": []})
+    failed = await team.until("failed")
+
+    assert "An earlier answer was not taken: it is no JSON" in second["payload"]["description"]
+    assert failed["status_reason"].startswith("the architect gave no usable answer: steps")
+    assert [bool(each["problem"]) for each in failed["steps"]] == [True, True]
+
+
+async def test_however_many_look_at_once_each_step_begins_once(shared_api: Api, tmp_path: Path):
+    team = await begin(shared_api, tmp_path, permission="autonomous")
+    database, doors = shared_api.database, shared_api.state.effect(ModelDoors)
+
+    async def look() -> None:
+        """Twenty servers at once, each as after a restart: it knows nothing but the rows."""
+        fresh = [build_effects(shared_api.settings, database).desk for _ in range(20)]
+        desks = [TeamDesk(database, desk, doors) for desk in fresh]
+        await asyncio.gather(*(desk.advance(UUID(team.run["id"])) for desk in desks))
+
+    await look()
+    await team.answer(PLAN)
+    await look()
+    await team.build({"greet.txt": "hello\n"})
+    await look()
+
+    roles = [(each["role"], each["round"], each["number"]) for each in (await team.get())["steps"]]
+    assert sorted(roles) == [("architect", 0, 1), ("coder", 0, 1), ("coder", 0, 2)]
+    tasks = await team.shop.space.owner.get(
+        "/tasks", params={"project_id": team.shop.space.project_id}
+    )
+    assert len(tasks["items"]) == 3
+
+
+async def test_what_a_run_does_not_wait_for_cannot_be_approved_and_its_end_ends_its_tasks(
+    shared_api: Api, tmp_path: Path
+):
+    team = await begin(shared_api, tmp_path)
+    owner, path = team.shop.space.owner, f"/team-runs/{team.run['id']}"
+
+    refused = await owner.refused("POST", f"{path}/approve", 409, json={})
+    ended = [await owner.post(f"{path}/cancel", {"reason": "enough"}) for _ in range(2)]
+    late = await owner.refused("POST", f"{path}/approve", 409, json={})
+
+    assert refused["type"].endswith("team_nothing_to_approve")
+    assert [each["status"] for each in ended] == ["cancelled", "cancelled"]
+    assert late["type"].endswith("team_run_over")
+    assert {each["status"] for each in (await team.get())["steps"]} <= {"cancelled"}
+
+
+async def test_a_team_without_a_tester_is_refused(shared_api: Api, tmp_path: Path):
+    shop = await make_workshop(shared_api, tmp_path)
+    body = {
+        "goal": "Greet.",
+        "repository_id": shop.space.repository_id,
+        "coder": {"run": {"command": "true"}},
+    }
+    problem = await shop.space.owner.refused("POST", "/team-runs", 422, json=body)
+    assert (problem["type"].rpartition(":")[2], problem["role"]) == ("team_incomplete", "tester")
