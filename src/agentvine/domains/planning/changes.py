@@ -120,7 +120,9 @@ class ChangeWriter:
             message, parents = await read_message(git, room, commit)
         named = read_trailers(message).get(Trailer.ARTIFACT)
         if named != str(loaded.artifact_id) or len(parents) != 1:
-            raise RefMoved(f"There is a branch {branch} already; name another one.", ref=ref)
+            raise RefMoved(
+                f"There is a branch {branch} already; name another one.", ref=branch_ref(branch)
+            )
         return _Made(commit, parents[0], is_new=False)
 
     async def _record(self, actor: UserActor, loaded: _Loaded, branch: str, commit: str) -> None:
