@@ -19,6 +19,7 @@ from agentvine.domains.projects.models import Repository
 from agentvine.git.commits import read_message
 from agentvine.git.edits import FileEdit, commit_edits
 from agentvine.git.errors import PushRejected, RefMoved
+from agentvine.git.names import branch_ref
 from agentvine.git.places import clean_room, locate
 from agentvine.git.trailers import Trailer, read_trailers, with_trailers
 from agentvine.kit.actor import UserActor
