@@ -182,6 +182,8 @@ async def _with_template(api: Api, people: People, names: Names, queue: str) -> 
     body = {"name": f"t-{new_id()}", "category": "api", "files": {"a.txt": "a"}}
     template = await people.owner.post("/templates", body | {"project_id": names["project_id"]})
     return {"template_id": template["id"]}
+
+
 async def _with_team_run(api: Api, people: People, names: Names, queue: str) -> Names:
     part = {"run": {"command": "true", "queue_name": queue}}
     roles = dict.fromkeys(("architect", "coder", "tester", "reviewer"), part)

@@ -22,8 +22,8 @@ from agentvine.client.providers import ModelsApi, ProvidersApi
 from agentvine.client.questions import QuestionsApi
 from agentvine.client.queue import QueueApi
 from agentvine.client.tasks import TasksApi
-from agentvine.client.templates import TemplatesApi
 from agentvine.client.team import TeamApi
+from agentvine.client.templates import TemplatesApi
 from agentvine.client.transport import RetryPolicy, Transport, get_root
 from agentvine.client.usage import BudgetsApi, PricesApi, UsageApi
 from agentvine.client.workers import WorkersApi

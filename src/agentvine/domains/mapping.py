@@ -22,8 +22,8 @@ from agentvine.domains.questions import models as questions
 from agentvine.domains.sources import models as sources
 from agentvine.domains.studio import models as studio
 from agentvine.domains.tasks import models as tasks
-from agentvine.domains.templates import models as templates
 from agentvine.domains.team import models as team
+from agentvine.domains.templates import models as templates
 from agentvine.domains.usage import models as usage
 from agentvine.domains.work import models as work
 from agentvine.domains.workers import models as workers

@@ -28,8 +28,7 @@ from agentvine.domains.work.events import (
     PlacesFreed,
 )
 from agentvine.domains.workers.events import WorkerRetired
-from agentvine.reactions import attempts, budgets, changes, contexts, queueing
-from agentvine.reactions import attempts, budgets, changes, plans, queueing, teams
+from agentvine.reactions import attempts, budgets, changes, contexts, plans, queueing, teams
 
 _UTC = ZoneInfo("UTC")
 

@@ -22,8 +22,8 @@ from agentvine.domains.plans import api as plans
 from agentvine.domains.projects import api as projects
 from agentvine.domains.questions import api as questions
 from agentvine.domains.tasks import api as tasks
-from agentvine.domains.templates import api as templates
 from agentvine.domains.team import api as team
+from agentvine.domains.templates import api as templates
 from agentvine.domains.tracing import api as tracing
 from agentvine.domains.usage import api as usage
 from agentvine.domains.work import api as work

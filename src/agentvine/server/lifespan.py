@@ -135,7 +135,6 @@ async def _serving(
     gateway, doors = open_gateway(settings, database, vault), open_doors(settings, database, vault)
     mentions = MentionChore(MentionDesk(database, doors))
     chats, mcp = ChatDesk(database, effects.desk, effects.reader, doors), McpDoor(TOOLBOX)
-    chats, mcp = ChatDesk(database, effects.desk, doors), McpDoor(TOOLBOX)
     team = TeamChore(TeamDesk(database, effects.desk, doors))
     supervisor = Supervisor(
         database,
@@ -189,6 +188,7 @@ async def _serving(
         for part in (
             mentions,
             snapshots,
+            team,
             applying,
             importing,
             effects.applier,
@@ -197,7 +197,6 @@ async def _serving(
             doors,
             mcp,
         ):
-        for part in (applying, importing, team, effects.applier, gateway, chats, doors, mcp):
             await part.close()
 
 

@@ -26,8 +26,6 @@ from agentvine.domains.contexts.service import Snapshot, keep_blobs, keep_snapsh
 from agentvine.domains.projects import queries as projects
 from agentvine.domains.projects.desk import Place, RepositoryDesk
 from agentvine.domains.projects.models import ProjectContext, Repository
-from agentvine.git.mirrors import resolve_source_branch
-from agentvine.git.refs import resolve_branch
 from agentvine.git.trees import Entry, list_entries, read_blobs
 from agentvine.kit.actor import Actor, UserActor
 from agentvine.kit.process import capture
@@ -87,8 +85,7 @@ class SnapshotTaker:
             raise RepositoryWithoutProject("Register it in a project first.")
         branch = wanted.branch or repository.default_branch
         async with self.desk.open(repository) as place:
-            resolve = resolve_source_branch if place.is_mirror else resolve_branch
-            commit = await resolve(self.desk.git, place.path, branch)
+            commit = await self.desk.resolve_branch(place, branch)
             if wanted.only_if_new:
                 current = await self._find_current(repository, branch, commit)
                 if current is not None:

@@ -8,8 +8,6 @@ from agentvine.domains.modifications import queries
 from agentvine.domains.projects import queries as projects
 from agentvine.domains.projects.desk import RepositoryDesk
 from agentvine.domains.projects.models import Repository
-from agentvine.git.mirrors import resolve_source_branch
-from agentvine.git.refs import resolve_branch
 from agentvine.impact.foresight import foresee
 from agentvine.impact.reading import CommitReader
 from agentvine.kit.actor import UserActor
@@ -40,8 +38,7 @@ class ImpactDesk:
             repository = await place_of(read, actor, wanted)
         branch = wanted.target_branch or repository.default_branch
         async with self.desk.open(repository) as place:
-            resolve = resolve_source_branch if place.is_mirror else resolve_branch
-            commit = await resolve(self.desk.git, place.path, branch)
+            commit = await self.desk.resolve_branch(place, branch)
             found = await self.reader.read(place.path, commit)
             return await foresee(self.desk.git, place.path, found, wanted.request)
 

@@ -19,8 +19,7 @@ from agentvine.domains.projects.desk import RepositoryDesk
 from agentvine.domains.projects.models import Repository
 from agentvine.git.errors import GitError, NoCommonHistory, RefNotFound
 from agentvine.git.merges import merged_tree
-from agentvine.git.mirrors import resolve_source_branch
-from agentvine.git.refs import has_commit, resolve_branch
+from agentvine.git.refs import has_commit
 from agentvine.git.runner import Git
 from agentvine.kit.actor import SystemActor
 
@@ -85,10 +84,9 @@ class ForesightChore:
         """The commits of these target branches, as far as they are there."""
         tips: dict[str, str] = {}
         async with self.desk.open(repository, fetch=False) as place:
-            resolve = resolve_source_branch if place.is_mirror else resolve_branch
             for branch in sorted(branches):
                 with contextlib.suppress(RefNotFound):
-                    tips[branch] = await resolve(self.desk.git, place.path, branch)
+                    tips[branch] = await self.desk.resolve_branch(place, branch)
         return tips
 
     async def _try_some(

@@ -8,11 +8,7 @@ from agentvine.domains.projects.desk import RepositoryDesk
 from agentvine.domains.projects.models import Repository
 from agentvine.git.diffs import read_file
 from agentvine.git.errors import FileNotInCommit
-from agentvine.git.mirrors import resolve_source_branch
-from agentvine.git.refs import resolve_branch
 from agentvine.impact.reading import CommitReader
-from agentvine.git.sources import read_sources
-from agentvine.impact.public_names import public_names
 
 _CHARACTERS_PER_TOKEN = 4
 _MAP_TOKENS = 6000
@@ -51,19 +47,8 @@ async def look(
         GitError: It cannot be read.
     """
     async with desk.open(repository) as place:
-        resolve = resolve_source_branch if place.is_mirror else resolve_branch
-        commit = await resolve(desk.git, place.path, branch)
-        found = await reader.read(place.path, commit)
         commit = await desk.resolve_branch(place, branch)
-        found = await read_sources(
-            desk.git,
-            place.path,
-            commit,
-            suffixes=("",),
-            words=("def ", "class "),
-            pattern=None,
-            max_file_bytes=_MAX_SOURCE_BYTES,
-        )
+        found = await reader.read(place.path, commit)
         documents: dict[str, str] = {}
         for path in files:
             limit = _FILE_TOKENS * _CHARACTERS_PER_TOKEN

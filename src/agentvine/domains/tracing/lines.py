@@ -9,9 +9,7 @@ from agentvine.domains.projects.desk import Place, RepositoryDesk
 from agentvine.domains.tracing.queries import LineFound, trace_line
 from agentvine.git.blame import blame_line, find_merge
 from agentvine.git.commits import read_message
-from agentvine.git.mirrors import resolve_source_branch
 from agentvine.git.places import clean_room, locate
-from agentvine.git.refs import resolve_branch
 from agentvine.kit.actor import UserActor
 from agentvine.protocol.tracing import LineOriginOut
 
@@ -52,8 +50,7 @@ class LineTracer:
 
     async def _find(self, place: Place, branch: str, path: str, line: int) -> LineFound:
         git = self.desk.git
-        resolve = resolve_source_branch if place.is_mirror else resolve_branch
-        tip = await resolve(git, place.path, branch)
+        tip = await self.desk.resolve_branch(place, branch)
         origin = await blame_line(git, place.path, tip, path, line)
         merge = await find_merge(git, place.path, origin.commit, tip)
         merge_message = ""

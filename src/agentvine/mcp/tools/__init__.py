@@ -12,8 +12,8 @@ from agentvine.mcp.tools import (
     progress,
     sub_tasks,
     task_desk,
-    templates,
     team_desk,
+    templates,
     used_models,
 )
 
