@@ -24,7 +24,7 @@ class Compatibility:
     needs_code: int
 
 
-CODE = Compatibility(schema_version=23, needs_code=1)
+CODE = Compatibility(schema_version=28, needs_code=1)
 """This code's numbers. Raise the first with every migration, the second when old code breaks."""
 
 _reader = TypeAdapter(Compatibility)

@@ -1,6 +1,6 @@
 """Modifications asked for in words, with what is foreseen of them; facts of source files.
 
-Revision: foreseen_impact, after versions_of_documents.
+Revision: foreseen_impact, after trial_merges.
 """
 
 import sqlalchemy as sa
@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql
 from agentvine.db.types import utc_now
 
 revision = "foreseen_impact"
-down_revision = "versions_of_documents"
+down_revision = "trial_merges"
 branch_labels = None
 depends_on = None
 

@@ -1,6 +1,6 @@
 """Keep which files tasks touch, and which tasks wait because of them.
 
-Revision: files_of_tasks, after versions_of_documents.
+Revision: files_of_tasks, after templates_of_projects.
 """
 
 import sqlalchemy as sa
@@ -9,7 +9,7 @@ from alembic import op
 from agentvine.db.types import check_name, utc_now, uuid_default
 
 revision = "files_of_tasks"
-down_revision = "versions_of_documents"
+down_revision = "templates_of_projects"
 branch_labels = None
 depends_on = None
 

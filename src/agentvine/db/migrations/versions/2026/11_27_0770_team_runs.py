@@ -1,6 +1,6 @@
 """Keep team runs, their steps and verdicts.
 
-Revision: team_runs, after versions_of_documents.
+Revision: team_runs, after foreseen_impact.
 """
 
 from decimal import Decimal
@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql
 from agentvine.db.types import check_name, utc_now, uuid_default
 
 revision = "team_runs"
-down_revision = "versions_of_documents"
+down_revision = "foreseen_impact"
 branch_labels = None
 depends_on = None
 

@@ -1,6 +1,6 @@
 """Give templates a project, and what is known of their variables.
 
-Revision: templates_of_projects, after versions_of_documents.
+Revision: templates_of_projects, after mentions_and_files_of_messages.
 """
 
 import sqlalchemy as sa
@@ -8,7 +8,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "templates_of_projects"
-down_revision = "versions_of_documents"
+down_revision = "mentions_and_files_of_messages"
 branch_labels = None
 depends_on = None
 
