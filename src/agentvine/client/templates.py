@@ -8,7 +8,7 @@ from typing import Any
 from agentvine.client.pages import Listing
 from agentvine.client.transport import Call, Transport, edit, get, post
 from agentvine.protocol.base import PageOut
-from agentvine.protocol.enums import TemplateCategory, TemplateComplexity
+from agentvine.protocol.template_enums import TemplateCategory, TemplateComplexity
 from agentvine.protocol.templates import (
     RenderedOut,
     RenderIn,

@@ -54,24 +54,6 @@ class ContextStatus(StrEnum):
     DELETED = "deleted"
 
 
-class TemplateCategory(StrEnum):
-    """What kind of project a template makes."""
-
-    API = "api"
-    WEB = "web"
-    MOBILE = "mobile"
-    DATA = "data"
-    MICROSERVICE = "microservice"
-
-
-class TemplateComplexity(StrEnum):
-    """How much a template sets up."""
-
-    SIMPLE = "simple"
-    MEDIUM = "medium"
-    COMPLEX = "complex"
-
-
 class TaskPriority(StrEnum):
     """How soon; each step up counts as one ageing step of waiting."""
 

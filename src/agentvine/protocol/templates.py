@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
 from agentvine.protocol.base import Input, Output, Verbatim
-from agentvine.protocol.enums import TemplateCategory, TemplateComplexity
+from agentvine.protocol.template_enums import TemplateCategory, TemplateComplexity
 
 MAX_FILES = 500
 MAX_CHARACTERS = 4_000_000

@@ -16,9 +16,9 @@ from agentvine.git.creation import check_target, create_repository
 from agentvine.git.inspection import inspect_repository
 from agentvine.git.runner import Git
 from agentvine.kit.errors import Invalid
-from agentvine.protocol.enums import TemplateCategory, TemplateComplexity
 from agentvine.protocol.plans import PlanCreateIn
 from agentvine.protocol.projects import RepositoryOut
+from agentvine.protocol.template_enums import TemplateCategory, TemplateComplexity
 from agentvine.protocol.templates import (
     MAX_CHARACTERS,
     MAX_FILES,

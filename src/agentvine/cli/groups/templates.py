@@ -8,7 +8,7 @@ import click
 
 from agentvine.cli.lazy import runs
 from agentvine.cli.options import Pair, Words, limit_option, project_option, yes_option
-from agentvine.protocol.enums import TemplateCategory, TemplateComplexity
+from agentvine.protocol.template_enums import TemplateCategory, TemplateComplexity
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -3,7 +3,7 @@
 from typing import NewType
 from uuid import UUID
 
-from agentvine.protocol.enums import TemplateCategory, TemplateComplexity
+from agentvine.protocol.template_enums import TemplateCategory, TemplateComplexity
 
 __all__ = ["TemplateCategory", "TemplateComplexity", "TemplateId"]
 
