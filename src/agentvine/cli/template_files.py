@@ -55,7 +55,7 @@ def write_template(template: TemplateOut) -> str:
         }
     )
     given: dict[str, Any] = document.model_dump(mode="json", exclude_defaults=True)
-    content = {"format": 1, **given}
+    content: dict[str, Any] = {"format": 1, **given}
     content["files"] = {path: _short(file) for path, file in content.pop("files").items()}
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 

@@ -64,7 +64,7 @@ class Pools:
             importing=ImportChore(effects.importer),
             snapshots=SnapshotChore(effects.snapshots),
             mentions=MentionChore(MentionDesk(database, doors)),
-            team=TeamChore(TeamDesk(database, effects.desk, doors)),
+            team=TeamChore(TeamDesk(database, effects.desk, effects.reader, doors)),
         )
 
     def chores(self, poll: float) -> tuple[Chore, ...]:

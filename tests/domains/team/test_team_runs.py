@@ -252,8 +252,8 @@ async def test_however_many_look_at_once_each_step_begins_once(shared_api: Api, 
 
     async def look() -> None:
         """Twenty servers at once, each as after a restart: it knows nothing but the rows."""
-        fresh = [build_effects(shared_api.settings, database).desk for _ in range(20)]
-        desks = [TeamDesk(database, desk, doors) for desk in fresh]
+        fresh = [build_effects(shared_api.settings, database) for _ in range(20)]
+        desks = [TeamDesk(database, each.desk, each.reader, doors) for each in fresh]
         await asyncio.gather(*(desk.advance(UUID(team.run["id"])) for desk in desks))
 
     await look()

@@ -31,6 +31,7 @@ from agentvine.domains.team.roles import part_of
 from agentvine.domains.team.states import FINAL, set_status
 from agentvine.domains.usage.calls import Payer
 from agentvine.git.diffs import diff
+from agentvine.impact.reading import CommitReader
 from agentvine.kit.actor import SystemActor
 from agentvine.kit.errors import AppError
 from agentvine.llm.door import Limits
@@ -76,6 +77,7 @@ class TeamDesk:
 
     database: Database
     desk: RepositoryDesk
+    reader: CommitReader
     doors: ModelDoors
 
     async def advance(self, run_id: uuid.UUID) -> None:
@@ -234,8 +236,8 @@ class TeamDesk:
         """What a role has to go by that has no work tree."""
         repository = await self._repository(run)
         if role is TeamRole.ARCHITECT:
-            seen = await look(self.desk, repository, run.target_branch, ())
-            shown = await asyncio.to_thread(draw_map, seen.paths, seen.sources, _MAP_TOKENS)
+            seen = await look(self.desk, self.reader, repository, run.target_branch, ())
+            shown = await asyncio.to_thread(draw_map, seen.paths, seen.names, _MAP_TOKENS)
             return f"## The repository\n\n{shown}"
         async with self.desk.open(repository) as place:
             tip = await self.desk.resolve_branch(place, run.branch_name)
