@@ -46,6 +46,30 @@ OF_ONES_OWN = {
     "get_costs",
     "get_budgets",
     "list_templates",
+    "get_plan": {"plan": "{plan_id}"},
+    "draft_plan": {
+        "repository_id": "{repository_id}",
+        "name": "{unique}",
+        "goal": "Grow.",
+        "steps": [{"key": "one", "title": "Grow"}],
+    },
+    "accept_plan": {"plan": "{plan_id}", "state": 1, "start": False},
+    "read_document": {"document": "{document_id}"},
+    "write_document": {"title": "{unique}", "content": "Text.", "project_id": "{project_id}"},
+    "recall_memory": {"agent": "{agent_id}"},
+    "write_memory": {"agent": "{agent_id}", "category": "a", "key": "b", "text": "c"},
+}
+"""Tools about rows of a project, with input that is good."""
+OF_ONES_OWN: dict[str, dict[str, Any]] = {
+    "list_repositories": {},
+    "list_tasks": {},
+    "list_questions": {},
+    "list_changes": {},
+    "get_costs": {},
+    "get_budgets": {},
+    "list_plans": {},
+    "find_documents": {"query": "needle"},
+    "list_agents": {},
 }
 """Tools that show what one may see."""
 
@@ -72,7 +96,9 @@ def tools_of(stage: Stage, caller: Caller) -> Any:
 
 
 async def test_the_outsider_sees_nothing_and_the_viewer_changes_nothing(stage: Stage):
-    assert set(TOOLBOX.for_people) == set(OF_A_ROW) | OF_ONES_OWN, "each tool is in these tables"
+    assert set(TOOLBOX.for_people) == set(OF_A_ROW) | set(OF_ONES_OWN), (
+        "each tool is in these tables"
+    )
     async with tools_of(stage, stage.people.outsider) as tools:
         for name, given in OF_A_ROW.items():
             assert "not_found)" in await tools.refused(name, **stage.scene.fill(given)), name
@@ -80,6 +106,9 @@ async def test_the_outsider_sees_nothing_and_the_viewer_changes_nothing(stage: S
         for name in OF_ONES_OWN:
             told = await tools.use(name)
             assert not any(value in told for value in ids), name
+        for name, given in OF_ONES_OWN.items():
+            told = await tools.use(name, **given)
+            assert not any(value in told for value in stage.scene.names.values()), name
     async with tools_of(stage, stage.people.viewer) as tools:
         await _looks_only(tools, stage.scene, "(role_too_low)")
     async with tools_of(stage, stage.people.reader) as tools:
@@ -101,7 +130,7 @@ async def test_a_token_with_scopes_does_only_those(stage: Stage):
         assert await tools.use("list_tasks")
         for name, tool in TOOLBOX.for_people.items():
             if tool.scope != "tasks:read":
-                given = stage.scene.fill(OF_A_ROW.get(name, {}))
+                given = stage.scene.fill((OF_A_ROW | OF_ONES_OWN)[name])
                 assert "(scope_missing)" in await tools.refused(name, **given), name
 
 

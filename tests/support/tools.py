@@ -25,20 +25,20 @@ class Tools:
     async def names(self) -> list[str]:
         return [tool.name for tool in (await self.client.list_tools()).tools]
 
-    async def call(self, name: str, **given: Any) -> tuple[bool, str]:
+    async def call(self, name: str, /, **given: Any) -> tuple[bool, str]:
         """Whether it is an error, and what it says."""
         result = await self.client.call_tool(name, given)
         [content] = result.content
         assert content.type == "text"
         return result.is_error, content.text
 
-    async def use(self, name: str, **given: Any) -> str:
+    async def use(self, name: str, /, **given: Any) -> str:
         """What a call that must succeed says."""
         is_error, text = await self.call(name, **given)
         assert not is_error, text
         return text
 
-    async def refused(self, name: str, **given: Any) -> str:
+    async def refused(self, name: str, /, **given: Any) -> str:
         """What a call that must fail says."""
         is_error, text = await self.call(name, **given)
         assert is_error, text

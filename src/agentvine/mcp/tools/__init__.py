@@ -7,8 +7,11 @@ from agentvine.mcp.tools import (
     costs,
     inbox,
     knowing,
+    library,
     line_desk,
     own_task,
+    plan_desk,
+    planning,
     progress,
     sub_tasks,
     task_desk,
@@ -25,6 +28,7 @@ TOOLBOX = Toolbox(
         *sub_tasks.TOOLS,
         *used_models.TOOLS,
         *knowing.TOOLS,
+        *planning.TOOLS,
     ),
     for_people=(
         *task_desk.TOOLS,
@@ -34,5 +38,7 @@ TOOLBOX = Toolbox(
         *line_desk.TOOLS,
         *costs.TOOLS,
         *templates.TOOLS,
+        *plan_desk.TOOLS,
+        *library.TOOLS,
     ),
 )

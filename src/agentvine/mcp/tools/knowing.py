@@ -17,6 +17,7 @@ from agentvine.domains.tasks.models import Task
 from agentvine.kit.errors import Invalid
 from agentvine.kit.redaction import mask_shapes
 from agentvine.mcp.calls import RunCall
+from agentvine.mcp.documents import document_part, found_lines
 from agentvine.mcp.table import RunTool
 from agentvine.mcp.words import ToolInput, read_id
 from agentvine.protocol.memories import MemoryIn
@@ -25,7 +26,6 @@ _MOST_IMPORTANT = 8
 _MAX_TEXT = 8000
 _MAX_SHOWN = 4000
 """Tokens of what is recalled."""
-_PART = 15_000
 
 
 class NobodyRemembers(Invalid):
@@ -129,22 +129,14 @@ async def _find(call: RunCall, given: FindDocuments) -> str:
     async with call.state.database.read() as read:
         actor = await call.person(read)
         found = await queries.search_documents(read, actor, given.query, wanted, limit=given.limit)
-    lines = [
-        f"{each.document.title} [{each.document.document_type.value}] (id {each.document.id})\n"
-        f"  {each.snippet}"
-        for each in found
-    ]
-    return "\n".join(lines) or "No document has all these words; try fewer."
+    return found_lines(found)
 
 
 async def _read(call: RunCall, given: ReadDocument) -> str:
     document_id = read_id(given.document, "document")
     async with call.state.database.read() as read:
         document = await queries.get_document(read, await call.person(read), document_id)
-    text, end = document.content, given.start + _PART
-    head = f"# {document.title} (version {document.version})\n\n" if not given.start else ""
-    more = f"\n\n[It goes on: read it again with start {end}.]" if end < len(text) else ""
-    return f"{head}{text[given.start : end]}{more}"
+    return document_part(document, given.start)
 
 
 async def _agent_of(read: ReadSession, task: Task) -> Agent:

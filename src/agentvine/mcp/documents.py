@@ -1,0 +1,26 @@
+"""Documents in the words of tools: what was found, and one of them part by part."""
+
+from collections.abc import Sequence
+
+from agentvine.domains.knowledge.models import ContextDocument
+from agentvine.domains.knowledge.queries import Found
+
+_PART = 15_000
+
+
+def found_lines(found: Sequence[Found]) -> str:
+    """What a search found, with the ids that read_document takes."""
+    lines = [
+        f"{each.document.title} [{each.document.document_type.value}] (id {each.document.id})\n"
+        f"  {each.snippet}"
+        for each in found
+    ]
+    return "\n".join(lines) or "No document has all these words; try fewer."
+
+
+def document_part(document: ContextDocument, start: int) -> str:
+    """A part of a document, and how to get the next one."""
+    text, end = document.content, start + _PART
+    head = f"# {document.title} (version {document.version})\n\n" if not start else ""
+    more = f"\n\n[It goes on: read it again with start {end}.]" if end < len(text) else ""
+    return f"{head}{text[start:end]}{more}"
