@@ -140,7 +140,7 @@ async def remove_participant(
 
 
 @router.get("/conversations/{conversation_id}/messages", responses=responses(ConversationNotFound))
-async def list_messages(
+async def list_talk(
     conversation_id: uuid.UUID, actor: ConversationReader, read: Read, page: Paging
 ) -> PageOut[MessageOut]:
     """What people and agents have said, oldest first."""
@@ -154,7 +154,7 @@ async def list_messages(
     status_code=201,
     responses=responses(*_WRITE, ConversationClosed, MessageNotFound),
 )
-async def say(
+async def say_something(
     conversation_id: uuid.UUID,
     body: MessageIn,
     actor: ConversationWriter,
