@@ -19,6 +19,7 @@ from agentvine.config.settings import DatabaseSettings
 from agentvine.db.session import Database
 from agentvine.kit.clock import SystemClock
 from agentvine.server.migrations import migration_runner
+from tests.support import time_budget
 from tests.support.api import Api, running_api
 from tests.support.postgres import NoPostgres, PostgresServer, run_apart, start_postgres
 from tests.support.small_disk import WEAKER
@@ -38,6 +39,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=",".join(_KINDS),
         help="databases to run database tests on: sqlite, postgres, or both (default)",
     )
+    time_budget.add_option(parser)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    time_budget.leave_out_when_late(item)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -60,6 +66,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for name, value in report.user_properties:
             if name == WEAKER:
                 terminalreporter.write_line(f"{WEAKER}: {report.nodeid}: {value}", yellow=True)
+    time_budget.tell(terminalreporter)
 
 
 def _chosen_kinds(config: pytest.Config) -> list[str]:
