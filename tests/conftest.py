@@ -42,8 +42,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     time_budget.add_option(parser)
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    time_budget.leave_out_when_late(item)
+def pytest_configure(config: pytest.Config) -> None:
+    time_budget.watch_the_time(config)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -66,7 +66,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for name, value in report.user_properties:
             if name == WEAKER:
                 terminalreporter.write_line(f"{WEAKER}: {report.nodeid}: {value}", yellow=True)
-    time_budget.tell(terminalreporter)
 
 
 def _chosen_kinds(config: pytest.Config) -> list[str]:
