@@ -130,7 +130,7 @@ def test_the_tutorial_from_a_template_to_merged_changes(
             "plan preview": Step(),
             "plan accept": Step(),
             "agentvine approve": Step(),
-            "plan complete": Step(),
+            "log --oneline --graph": Step(),
             "agentvine blame": Step(),
             "template create": Step(),
         },
@@ -143,8 +143,8 @@ def test_the_tutorial_from_a_template_to_merged_changes(
     assert "proposes implementation_steps" in said["We need a page"]
     assert "Link it from the first page" in said["plan preview"]
     assert re.search(r"T-1 .*completed", said["agentvine approve"])
-    assert '+            <li><a href="prices.html">' in said["agentvine approve"]
-    assert "Write the page of prices (T-1)" in said["plan complete"]
+    assert '<li><a href="prices.html">' in said["agentvine approve"]
+    assert "Write the page of prices (T-1)" in said["log --oneline --graph"]
     assert "opening" in said["agentvine blame"]
     assert 'href="prices.html"' in repo.git("show", "main:site/index.html")
     assert "The Brewery" in (lab / "brewery" / "site" / "index.html").read_text()
