@@ -4,6 +4,7 @@ The same stories as in ``attempts``, told in SQL: a test compares every row that
 """
 
 from agentvine.domains.executions import shortcuts as executions
+from agentvine.domains.modifications import shortcuts as modifications
 from agentvine.domains.tasks import shortcuts as tasks
 from agentvine.domains.work.beats import beat_statement
 from agentvine.domains.work.plain import Plain
@@ -13,7 +14,7 @@ PLAIN = Plain.with_parts(
     claimed={**executions.BEGUN, **tasks.STARTED},
     completed={**executions.ENDED, **tasks.FINISHED},
     order_guard=executions.RUNS,
-    task_guard=tasks.CAN_FINISH,
+    task_guard=f"{tasks.CAN_FINISH} AND {modifications.NONE_WAITS}",
     reason=CHANGED_NOTHING,
 )
 

@@ -140,8 +140,7 @@ class MentionDesk:
             project_id=conversation.project_id,
             agent_id=agent.id,
             agent_type=agent.type.value,
-            conversation_id=conversation.id,
-            message_id=asked.message.id,
+            conversation_id=conversation.id,  # the message that pays for it is the answer itself
         )
         async with self.database.read() as read:
             offer = await offer_to(read, payer)
