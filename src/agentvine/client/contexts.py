@@ -38,14 +38,13 @@ class ContextsApi:
         path: str | None = None,
     ) -> Listing[ContextSummaryOut]:
         """The snapshots one may see, newest first."""
-        given = {
+        params = {
             "project_id": project_id,
             "repository_id": repository_id,
-            "status": status.value if status else None,
+            "status": status,
             "variable": variable,
             "path": path,
         }
-        params = {name: str(value) for name, value in given.items() if value is not None}
         return Listing(self._transport, "contexts", params, PageOut[ContextSummaryOut])
 
     async def create(self, body: ContextCreateIn, *, key: str | None = None) -> ContextOut:

@@ -35,12 +35,11 @@ class ConversationsApi:
         status: ConversationStatus | None = None,
     ) -> Listing[ConversationOut]:
         """The conversations one may see, newest first."""
-        given = {
+        params = {
             "project_id": project_id,
-            "type": type_.value if type_ else None,
-            "status": status.value if status else None,
+            "type": type_,
+            "status": status,
         }
-        params = {name: str(value) for name, value in given.items() if value is not None}
         return Listing(self._transport, "conversations", params, PageOut[ConversationOut])
 
     async def create(

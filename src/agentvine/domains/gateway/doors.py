@@ -37,6 +37,19 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
+class Bill:
+    """What the calls for one answer came to; a door's ``on_settled`` is its ``add``."""
+
+    used: Used = field(default_factory=Used)
+    usd: Decimal = Decimal(0)
+
+    def add(self, used: Used, usd: Decimal) -> None:
+        """Count one call."""
+        self.used = Used(input=self.used.input + used.input, output=self.used.output + used.output)
+        self.usd += usd
+
+
+@dataclass(slots=True)
 class ModelDoors:
     """Makes a door for whoever pays. One for the server; close it at its end."""
 

@@ -2,9 +2,8 @@
 
 import asyncio
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 
 from sqlalchemy import or_, select
 
@@ -21,7 +20,7 @@ from agentvine.domains.conversations.enums import (
 from agentvine.domains.conversations.models import Conversation, Message, MessageMention
 from agentvine.domains.conversations.service import WORKS_IN_TASKS, Prepared, prepare
 from agentvine.domains.gateway.advising import model_of
-from agentvine.domains.gateway.doors import ModelDoors
+from agentvine.domains.gateway.doors import Bill, ModelDoors
 from agentvine.domains.gateway.offer import offer_to
 from agentvine.domains.identity import history
 from agentvine.domains.identity.models import User
@@ -33,7 +32,6 @@ from agentvine.kit.errors import AppError, Invalid, Unavailable
 from agentvine.kit.ids import new_id
 from agentvine.llm.door import Limits
 from agentvine.llm.messages import Conversation as Talk
-from agentvine.llm.messages import Used
 from agentvine.protocol.agents import AgentModelConfig
 from agentvine.protocol.conversations import MAX_MESSAGE_CHARACTERS
 from agentvine.protocol.enums import TaskType
@@ -64,16 +62,6 @@ class MentionUnanswerable(Invalid):
 
 class MentionTooLate(Exception):
     """Somebody else has ended the mention meanwhile; nothing more is done."""
-
-
-@dataclass(slots=True)
-class _Cost:
-    used: Used = field(default_factory=Used)
-    usd: Decimal = Decimal(0)
-
-    def add(self, used: Used, usd: Decimal) -> None:
-        self.used = Used(input=self.used.input + used.input, output=self.used.output + used.output)
-        self.usd += usd
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +135,7 @@ class MentionDesk:
             shown = await reading.list_last(read, conversation.id, _SHOWN_MESSAGES)
             names = await reading.names_of(read, [*shown, asked.message])
         model = AgentModelConfig.model_validate(agent.model_config).model or model_of(offer)
-        cost = _Cost()
+        cost = Bill()
         door = self.doors.door_for(payer, on_settled=cost.add)
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
@@ -254,10 +242,10 @@ async def _reply(
     mention: MessageMention,
     said: Prepared,
     *,
-    cost: _Cost | None = None,
+    cost: Bill | None = None,
     model: str | None = None,
 ) -> None:
-    cost = cost or _Cost()
+    cost = cost or Bill()
     message = Message(
         id=MessageId(new_id()),
         conversation_id=asked.conversation.id,

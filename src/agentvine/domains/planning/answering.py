@@ -7,7 +7,6 @@ renewed while it goes on, so an answer that a dead server left is known for one.
 import asyncio
 import uuid
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 import structlog
@@ -15,7 +14,7 @@ from pydantic import ValidationError
 
 from agentvine.db.session import Database
 from agentvine.db.shielding import finish
-from agentvine.domains.gateway.doors import ModelDoors
+from agentvine.domains.gateway.doors import Bill, ModelDoors
 from agentvine.domains.planning.briefing import look, system_prompt
 from agentvine.domains.planning.chat_log import ChatEntry, Proposal, read_entries, write_entries
 from agentvine.domains.planning.chats import CHANNEL, lock_chat
@@ -30,7 +29,7 @@ from agentvine.kit.actor import SystemActor, UserActor
 from agentvine.kit.errors import AppError
 from agentvine.kit.ids import new_id
 from agentvine.llm.door import ModelDoor
-from agentvine.llm.messages import Conversation, Reply, Tool, ToolCall, ToolResult, Used
+from agentvine.llm.messages import Conversation, Reply, Tool, ToolCall, ToolResult
 from agentvine.protocol.enums import ArtifactType
 from agentvine.protocol.planning_chat import ChatState
 from agentvine.protocol.plans import ARTIFACT, CodeChanges, FeaturePlan, ImplementationSteps
@@ -55,18 +54,6 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
-class _Cost:
-    """What the calls of one answer came to."""
-
-    used: Used = field(default_factory=Used)
-    usd: Decimal = Decimal(0)
-
-    def add(self, used: Used, usd: Decimal) -> None:
-        self.used = Used(input=self.used.input + used.input, output=self.used.output + used.output)
-        self.usd += usd
-
-
-@dataclass(slots=True)
 class _Answer:
     """One answer while it is made."""
 
@@ -74,7 +61,7 @@ class _Answer:
     entry_id: uuid.UUID
     text: str = ""
     proposals: list[Proposal] = field(default_factory=list[Proposal])
-    cost: _Cost = field(default_factory=_Cost)
+    cost: Bill = field(default_factory=Bill)
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
 
