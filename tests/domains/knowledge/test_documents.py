@@ -101,8 +101,9 @@ async def test_words_phrases_and_exclusions_find_what_they_say(shared_api: Api):
     await shelf.write("Paths", "Look into src/agentvine/db_core/engine.py, then run it.")
     await shelf.write("Lease", "Nothing more.", tags=["short"], document_type="plan")
 
-    assert set(await shelf.found("leases")) == {"Leases", "Beats", "Lease"}
-    assert (await shelf.found("lease"))[0] == "Lease"  # a title of nothing else
+    found = await shelf.found("leases")
+    assert set(found) == {"Leases", "Beats", "Lease"}
+    assert found.index("Lease") < found.index("Beats")  # a word of the title weighs more
     assert set(await shelf.found("renewing lease")) == {"Leases", "Beats"}
     assert await shelf.found('lease "fences are raised"') == ["Beats"]
     assert await shelf.found('"raised are fences"') == []
