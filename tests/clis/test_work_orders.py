@@ -1,0 +1,143 @@
+"""Work orders with the real CLIs: a command by a person, and a change with every token counted."""
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentvine.llm.scripted import Received, ScriptedUpstream, parse_script
+from tests.clis.driving import CLIS_OF
+from tests.support.cli import Sandbox, wait_until
+from tests.support.http import serve
+from tests.support.repositories import Repo, make_repo
+
+NAMES = ("claude-code", "codex", "opencode", "gemini", "qwen", "claude-agent-acp", "codex-acp")
+MODELS = {
+    "claude-code": "claude-opus-5-5",
+    "claude-agent-acp": "claude-opus-5-5",
+    "gemini": "gemini-2.5-flash",
+    "opencode": "gpt-4.1",  # newer ones it gives a tool for patches
+}
+"""The others ask for gpt-5.5."""
+CHECK = f'{shlex.quote(sys.executable)} -c \'assert open("copied.txt").read() == "hello\\n"\''
+TWO_STEPS = """
+usage: {input: 1111, output: 22, cache_read: 333, cache_write: 44, reasoning: 5}
+turns:
+  - text: I write it.
+    calls: [{write_file: {path: hello.txt, content: "hello\\n"}}]
+  - text: I look at it.
+    calls: [{run_command: {command: "cp hello.txt copied.txt"}}]
+  - text: All is done.
+"""
+# Its sandbox lets a command write only where its model says that it must.
+ESCALATED = TWO_STEPS.replace(
+    '{run_command: {command: "cp hello.txt copied.txt"}}',
+    "{tool: exec_command, input: {cmd: cp hello.txt copied.txt, justification: To copy it, "
+    "sandbox_permissions: require_escalated}}",
+)
+
+
+def short_form(*names: str) -> list[Any]:
+    """All of them, of which CI runs these."""
+    return [
+        each if each in names else pytest.param(each, marks=pytest.mark.clis_long) for each in NAMES
+    ]
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[tuple[ScriptedUpstream, str]]:
+    """One model that follows a script, and its address."""
+    scripted = ScriptedUpstream(parse_script("turns: [{text: Nothing.}]"))
+    with serve(scripted) as url:
+        yield scripted, url
+
+
+@pytest.fixture
+def team(
+    installed: Callable[..., list[Path]],
+    upstream: tuple[ScriptedUpstream, str],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> Iterator[Sandbox]:
+    """A server and a worker that finds the program, and may ask all providers."""
+    name = request.node.callspec.params["name"]
+    folders = dict.fromkeys(map(str, installed(*CLIS_OF[name])))
+    path = os.pathsep.join([*folders, os.environ["PATH"]])
+    # Codex makes no links to its helpers, and so has no sandbox, in a home below this.
+    (tmp_path / "tmp").mkdir()
+    more = {"PATH": path, "TMPDIR": str(tmp_path / "tmp"), "HTTP_PROXY": "http://127.0.0.1:9"}
+    sandbox = Sandbox(tmp_path / "team", more)
+    with sandbox.up("--workers", "1"):
+        _, url = upstream
+        for kind in ("anthropic", "openai", "gemini"):
+            added = sandbox.run(
+                *("provider", "add", kind, "--kind", kind, "--url", url, "--key-file", "-"),
+                stdin=f"sk-{kind}-secret\n",
+            )
+            assert added.exit_code == 0, added
+        yield sandbox
+    assert sandbox.processes() == [], "nothing of it is left"
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Repo:
+    return make_repo(tmp_path / "repository", {"README.md": "A repository.\n"})
+
+
+def told(requests: list[Received]) -> tuple[int, int, int]:
+    """What the provider says that it was asked: calls, and tokens in and out."""
+    usages = [each.usage for each in requests if each.usage is not None]
+    return (
+        len(usages),
+        sum(each.tokens_in for each in usages),
+        sum(each.tokens_out for each in usages),
+    )
+
+
+@pytest.mark.parametrize("name", short_form("claude-code", "codex"))
+def test_a_work_order_is_done_asked_about_tested_and_counted_to_the_token(
+    name: str, team: Sandbox, repo: Repo, upstream: tuple[ScriptedUpstream, str]
+):
+    scripted, _ = upstream
+    scripted.requests.clear()
+    scripted.play(parse_script(ESCALATED if name == "codex-acp" else TWO_STEPS))
+    begun = team.run(
+        *("run", "Write hello, and copy it.", "--repo", str(repo.path), "--runtime", name),
+        *("--model", MODELS.get(name, "gpt-5.5"), "--test", CHECK, "--no-wait"),
+    )
+    assert begun.exit_code == 0, begun
+    task = next(word for word in begun.out.split() if word.startswith("T-")).rstrip(".,:")
+
+    def ended() -> Any:
+        for question in team.run("inbox", "--json", cwd=repo.path).json["questions"]:
+            given = team.run("answer", question["id"], "--allow", cwd=repo.path)
+            assert given.exit_code in (0, 5), given
+        shown = team.run("task", "show", task, "--json", cwd=repo.path).json
+        return shown if shown["status"] in {"review", "completed", "failed", "blocked"} else None
+
+    shown = wait_until(ended, "the end of the work", seconds=240)
+
+    assert shown["status"] == "review", team.run("logs", task, cwd=repo.path).out
+    [attempt] = team.run("attempts", task, "--json", cwd=repo.path).json
+    counted = (attempt["model_calls"], attempt["tokens_in"], attempt["tokens_out"])
+    assert counted == told(scripted.requests)
+    assert all(each.problem is None for each in scripted.requests)
+    assert Decimal(attempt["cost_usd"]) > 0
+    diff = team.run("modification", "diff", task, cwd=repo.path).out
+    assert "hello.txt" in diff
+    assert "copied.txt" in diff
+    approved = team.run("approve", task, cwd=repo.path)
+    assert approved.exit_code == 0, approved
+    wait_until(
+        lambda: (
+            team.run("task", "show", task, "--json", cwd=repo.path).json["status"] == "completed"
+        ),
+        "its merge",
+        seconds=60,
+    )
+    assert repo.show("main", "copied.txt") == "hello"
