@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from agentvine.git.runner import Git
-from agentvine.impact.foresight import foresee
+from agentvine.impact.foresight import foresee, likeliest
 from agentvine.impact.reach import is_migration, is_test
 from agentvine.impact.reading import CommitReader
 from agentvine.protocol.impact import ForeseenImpact, RiskLevel
@@ -51,6 +51,14 @@ async def test_the_files_that_a_request_is_about_come_first_with_their_reasons(t
     assert reach.dependants[1].files == ["src/shop/api.py"]
     assert "src/shop/invoices.py: invoice_total" in reach.interfaces
     assert not any("_hidden" in name for name in reach.interfaces)
+
+
+async def test_only_the_likeliest_files_are_kept_from_others(tmp_path: Path):
+    found = await foreseen(tmp_path, "Round the totals of invoices half up")
+    held = likeliest(found)
+    assert held[0] == "src/shop/invoices.py"
+    assert 0 < len(held) < len(found.files)
+    assert likeliest(await foreseen(tmp_path / "again", "Zyzzyva quux")) == []
 
 
 async def test_a_migration_is_a_high_risk(tmp_path: Path):

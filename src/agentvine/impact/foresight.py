@@ -29,6 +29,8 @@ _NEIGHBOUR = 0.2
 """The part of its score that a file gives to those it imports, and that import it."""
 _LEAST_SHARE = 0.3
 """Of the best file's score; what is below is noise."""
+_LIKELY_SHARE = 0.5
+"""Of the best file's score; what is below may well stay as it is."""
 _LIGHT = 0.5
 """Tests and prose follow what they are about."""
 _LONGER = 5
@@ -74,6 +76,15 @@ async def foresee(git: Git, repository: Path, found: CommitMap, request: str) ->
     paths = [file.path for file in files]
     reach = await asyncio.to_thread(reach_of, found, paths)
     return ForeseenImpact(commit=found.commit, files=files, reach=reach, notes=notes)
+
+
+def likeliest(foreseen: ForeseenImpact) -> list[str]:
+    """The files that others had better leave alone while the request is carried out.
+
+    Many of those that are shown as a place to begin stay as they are; these seldom do.
+    """
+    best = max((file.score for file in foreseen.files), default=0.0)
+    return [file.path for file in foreseen.files if file.score >= _LIKELY_SHARE * best]
 
 
 def _likely_files(

@@ -135,6 +135,25 @@ async def test_what_is_turned_down_cancelled_or_changes_nothing_ends_as_it_shoul
     assert (await impact(shop, idle))["real"] is None
 
 
+async def test_approved_requests_about_the_same_files_are_carried_out_one_after_the_other(
+    shared_api: Api, tmp_path: Path
+):
+    shop = await make_workshop(shared_api, tmp_path, FILES)
+    _, first = await approved(shop, "Round the total in src/prices.py")
+    assert first["touches"] == [{"pattern": "src/prices.py", "source": "impact"}]
+    _, second = await approved(shop, "Add up src/prices.py faster")
+    _, other = await approved(shop, "Empty src/cart.py")
+    assert await shop.space.where(second) == ("blocked", "waits for files of T-1 (src/prices.py)")
+    assert (await shop.space.where(other))[0] == "queued"
+    # Whoever knows better says so.
+    path = f"/tasks/{second['id']}"
+    edited = await shop.space.owner.call("PATCH", path, json={"touches": ["src/fast.py"]})
+    assert edited.is_success
+    known = (await shop.space.owner.get(path))["touches"]
+    assert known == [{"pattern": "src/fast.py", "source": "declared"}]
+    assert (await shop.space.where(second))[0] == "queued"
+
+
 async def test_a_context_a_bad_run_or_two_places_are_taken_or_named(
     shared_api: Api, tmp_path: Path
 ):

@@ -14,6 +14,7 @@ from agentvine.domains.projects import queries as projects
 from agentvine.domains.projects.models import Repository
 from agentvine.domains.tasks import service as tasks
 from agentvine.domains.tasks.models import Task
+from agentvine.impact.foresight import likeliest
 from agentvine.kit.actor import UserActor
 from agentvine.kit.ids import new_id
 from agentvine.protocol.enums import ModificationStage
@@ -88,7 +89,9 @@ async def approve(
     service.approve(tx, modification, reason=reason, apply=apply and not is_request)
     if is_request:
         wanted = TaskCreateIn.model_validate(modification.wanted)
-        modification.task_id = (await tasks.create_task(tx, actor, wanted)).id
+        foreseen = ForeseenImpact.model_validate(modification.foreseen)
+        task = await tasks.create_task(tx, actor, wanted, foreseen=likeliest(foreseen))
+        modification.task_id = task.id
         await tx.flush()
     return apply and not is_request
 

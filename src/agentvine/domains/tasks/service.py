@@ -1,6 +1,7 @@
 """Commands of the tasks slice: create, edit, start, cancel, retry, delete, finish."""
 
 import uuid
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -53,9 +54,21 @@ class StepOrigin:
 
 
 async def create_task(
-    tx: Transaction, actor: UserActor, wanted: TaskCreateIn, *, origin: StepOrigin | None = None
+    tx: Transaction,
+    actor: UserActor,
+    wanted: TaskCreateIn,
+    *,
+    origin: StepOrigin | None = None,
+    foreseen: Collection[str] = (),
 ) -> Task:
     """Make a task; queue it when it is to start and nothing holds it back.
+
+    Args:
+        tx: The transaction.
+        actor: Whose task it is.
+        wanted: What is asked for.
+        origin: The step of a plan that it is made of.
+        foreseen: Files that an analysis expects it to change.
 
     Raises:
         ProjectMissing: Neither a project nor a repository of one is named, or they differ, or
@@ -102,22 +115,24 @@ async def create_task(
     await tx.flush()  # the task refers to its conversation, and dependencies to the task
     tx.add(task)
     await tx.flush()
-    history.record(
-        tx,
-        "task.created",
-        entity=("task", task.id),
-        project_id=project.id,
-        after={"ref": f"T-{task.number}", "title": task.title, "type": wanted.type.value},
-    )
-    if wanted.touches:
-        source = TaskFileSource.PLAN if origin else TaskFileSource.DECLARED
-        await files.set_files(tx, task, wanted.touches, source)
+    told = {"ref": f"T-{task.number}", "title": task.title, "type": wanted.type.value}
+    history.record(tx, "task.created", entity=("task", task.id), project_id=project.id, after=told)
+    declared = TaskFileSource.PLAN if origin else TaskFileSource.DECLARED
+    await _say_files(tx, task, {declared: wanted.touches, TaskFileSource.IMPACT: foreseen})
     await dependencies.add_new_tasks_blockers(tx, actor, task, set(wanted.depends_on))
     await tx.flush()  # the blockers just added are read back
     await settle(tx, task)
     await tx.flush()
     await tx.refresh(task)
     return task
+
+
+async def _say_files(
+    tx: Transaction, task: Task, said: Mapping[TaskFileSource, Collection[str]]
+) -> None:
+    for source, patterns in said.items():
+        if patterns:
+            await files.set_files(tx, task, patterns, source)
 
 
 def _run_by(agent: Agent, run: TaskRun) -> TaskRun:
@@ -217,6 +232,8 @@ async def edit_task(tx: Transaction, task: Task, change: TaskEditIn) -> Task:
         fields.pop("run")
     if "touches" in fields:
         await files.set_files(tx, task, fields.pop("touches"), TaskFileSource.DECLARED)
+        # Somebody knows better than what was foreseen.
+        await files.set_files(tx, task, (), TaskFileSource.IMPACT)
     if "agent_id" in fields:
         await _assign(tx, task, fields.pop("agent_id"))
     if "permission" in fields:
