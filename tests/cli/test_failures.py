@@ -140,8 +140,12 @@ def test_a_bug_has_an_id_and_exits_with_70(sandbox: Sandbox):
         assert "(id " in done.stderr.splitlines()[-1]
 
 
-def test_ctrl_c_is_quiet(sandbox: Sandbox, tmp_path: Path):
-    os.mkfifo(tmp_path / "never")
+@pytest.mark.parametrize(
+    ("signum", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_ends_it_quietly_while_it_reads_its_input(
+    sandbox: Sandbox, signum: signal.Signals, exit_code: int
+):
     command = ["task", "create", "x", "--description", "-"]
     with subprocess.Popen(
         [sys.executable, "-m", "agentvine", "--server", "http://127.0.0.1:9", *command],
@@ -149,13 +153,13 @@ def test_ctrl_c_is_quiet(sandbox: Sandbox, tmp_path: Path):
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:
+        assert process.stderr is not None
         # It waits for its input; only then is it in our code and not still starting.
         wait_until(lambda: _waits_for_input(process.pid), "the command to read its input")
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20)
-
-    assert process.returncode == 130
-    assert err.strip() == b""
+        process.send_signal(signum)
+        # Its input stays open: nothing but the signal ends the wait.
+        assert process.wait(timeout=20) == exit_code
+        assert process.stderr.read().strip() == b""
 
 
 def _waits_for_input(pid: int) -> bool:

@@ -625,7 +625,11 @@ def until(is_true: Callable[[], bool]) -> None:
 
 
 def test_runtimes_and_what_they_lack(cli: Cli):
-    rows = {row["runtime"]: row for row in json_of(cli, "runtime", "list")}
+    def known() -> dict[str, Any]:
+        rows = {row["runtime"]: row for row in json_of(cli, "runtime", "list")}
+        return rows if "command" in rows else {}
+
+    rows = wait_until(known, "the worker to tell what it has")
     assert rows["command"]["is_available"]
     assert rows["command"]["worker"] != "here"
     said(cli("runtime", "show", "claude-code"), "npm install -g @anthropic-ai/claude-code@")

@@ -65,3 +65,11 @@ def test_a_change_that_is_being_applied_is_waited_for():
 def test_a_review_whose_change_was_not_read_yet_is_waited_for():
     assert judge(task(T.REVIEW), None) is None
     assert judge(task(T.REVIEW), change(M.APPLIED)) is None
+
+
+def test_a_task_that_waits_for_more_budget_is_told_of_as_a_limit():
+    verdict = judge(task(T.BLOCKED), None, is_budget_used_up=True)
+
+    assert verdict is not None
+    assert (verdict.outcome, verdict.outcome.exit_code) == (Outcome.BUDGET_USED_UP, 6)
+    assert judge(task(T.IN_PROGRESS), None, is_budget_used_up=True) is None, "it goes on again"

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from agentvine.cli import asking
 from agentvine.cli.connection import Connection, find_connection
 from agentvine.cli.options import GlobalOptions, global_options
 from agentvine.cli.output import Output
@@ -80,7 +81,7 @@ class Session:
             return
         if not sys.stdin.isatty() or self.out.as_json:
             raise ConfirmationMissing(f"{question} Add --yes to say so.")
-        click.confirm(question, abort=True, err=True)
+        asking.confirm(question)
 
 
 Action = Callable[..., Awaitable[int | None]]

@@ -99,6 +99,13 @@ def _advice(verdict: Verdict, *, is_temporary: bool) -> list[str]:
             return [*first, f"  try again:  agentvine modification apply {change.id}"]
         case Outcome.NOT_STARTED:
             return [*first, f"  say go:  agentvine task start {task.id}"]
+        case Outcome.BUDGET_USED_UP:
+            return [
+                *first,
+                "  which budget:   agentvine budget list",
+                f"  raise its own:  agentvine task edit {task.id} --budget USD",
+                f"  go on:          agentvine task resume {task.id}",
+            ]
         case Outcome.FAILED | Outcome.CANCELLED:
             look = change.rescue_ref if change is not None else None
             return [*([f"  look at the work: git show {look}"] if look else []), *first,
@@ -114,6 +121,7 @@ _SAID = {
     Outcome.REVIEW: "done; the change waits for approval",
     Outcome.NOT_APPLIED: "approved, but not merged",
     Outcome.NOT_STARTED: "waits for somebody to say go",
+    Outcome.BUDGET_USED_UP: "stopped by its budget",
     Outcome.FAILED: "failed",
     Outcome.CANCELLED: "cancelled",
 }

@@ -2,7 +2,6 @@
 
 import base64
 import re
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any, cast
 import yaml
 from pydantic import ValidationError
 
+from agentvine.cli import asking
 from agentvine.git.contents import CommittedFile
 from agentvine.kit.errors import Invalid
 from agentvine.protocol.templates import TemplateDocument, TemplateOut
@@ -32,7 +32,7 @@ def read_template_file(path: Path) -> TemplateDocument:
         TemplateFileInvalid: It cannot be read, or says what no template says.
     """
     try:
-        text = sys.stdin.read() if str(path) == "-" else path.read_text("utf-8")
+        text = asking.read_input() if str(path) == "-" else path.read_text("utf-8")
         document: object = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise TemplateFileInvalid(f"{path}: {' '.join(str(error).split())}.") from None

@@ -20,12 +20,16 @@ class Outcome(StrEnum):
     """Approved, but it could not be merged."""
     NOT_STARTED = "not_started"
     """A person must say go."""
+    BUDGET_USED_UP = "budget_used_up"
+    """It goes on when there is more to spend."""
     FAILED = "failed"
     CANCELLED = "cancelled"
 
     @property
     def exit_code(self) -> int:
-        """0 when everything went as it was asked to."""
+        """0 when everything went as it was asked to, 6 when a limit stopped it."""
+        if self is Outcome.BUDGET_USED_UP:
+            return 6
         return 1 if self in (Outcome.NOT_APPLIED, Outcome.FAILED, Outcome.CANCELLED) else 0
 
 
@@ -38,9 +42,13 @@ class Verdict:
     modification: ModificationOut | None = None
 
 
-def judge(task: TaskOut, modification: ModificationOut | None) -> Verdict | None:
+def judge(
+    task: TaskOut, modification: ModificationOut | None, *, is_budget_used_up: bool = False
+) -> Verdict | None:
     """The verdict on a task and its newest change; None while it goes on by itself."""
     outcome = _outcome(task, modification)
+    if task.status is TaskStatus.BLOCKED and is_budget_used_up:
+        outcome = Outcome.BUDGET_USED_UP
     return Verdict(outcome, task, modification) if outcome else None
 
 

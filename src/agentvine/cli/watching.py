@@ -64,6 +64,7 @@ class Watcher:
     _tail: asyncio.Task[None] | None = None
     _after: int = 0
     _has_hinted: bool = False
+    _is_budget_used_up: bool = False
 
     async def watch(self, task_id: uuid.UUID) -> Verdict:
         """Show all that happens to a task until it needs no more watching.
@@ -112,11 +113,18 @@ class Watcher:
             task.status_reason,
         ):
             self.display.task(task)
+            self._is_budget_used_up = await self._lacks_budget(task)
         self._task = task
         if found.items:
             self._follow(found.items[0])
         change = await self._newest_change(task)
-        return judge(task, change)
+        return judge(task, change, is_budget_used_up=self._is_budget_used_up)
+
+    async def _lacks_budget(self, task: TaskOut) -> bool:
+        if task.status is not TaskStatus.BLOCKED:
+            return False
+        why = await self.session.client.queue.why_task(task.id)
+        return any(reason.code == "budget_used_up" for reason in why.reasons)
 
     async def _newest_change(self, task: TaskOut) -> ModificationOut | None:
         if task.status not in (TaskStatus.REVIEW, TaskStatus.COMPLETED, TaskStatus.FAILED):

@@ -6,10 +6,9 @@ import uuid
 from pathlib import Path
 from typing import TextIO
 
-import click
 from pydantic import SecretStr
 
-from agentvine.cli import resolve
+from agentvine.cli import asking, resolve
 from agentvine.cli.output import Column, printable
 from agentvine.cli.session import Session
 from agentvine.kit.errors import Invalid, NotFound
@@ -153,8 +152,7 @@ async def activate(session: Session, *, context: str, project: str | None) -> No
 async def delete(session: Session, *, context: str, project: str | None, yes: bool) -> None:
     """Gone with it."""
     row = await session.client.contexts.get(await _find(session, context, project))
-    if not yes:
-        click.confirm(f"Delete the snapshot {row.name} of {row.created_at:%Y-%m-%d}?", abort=True)
+    session.confirm(f"Delete the snapshot {row.name} of {row.created_at:%Y-%m-%d}?", yes=yes)
     await session.client.contexts.delete(row.id)
     session.out.done(f"{row.name} is deleted", row)
 
@@ -221,9 +219,9 @@ async def _report(file: Path) -> str:
 
 def _read_value(name: str, file: TextIO | None) -> SecretStr:
     if file is not None:
-        text = file.read(MAX_VALUE + 2).removesuffix("\n")
+        text = asking.read_input(MAX_VALUE + 2, file=file).removesuffix("\n")
     elif sys.stdin.isatty():
-        text = click.prompt(f"Value of {name}", hide_input=True, err=True)
+        text = asking.prompt(f"Value of {name}", is_secret=True)
     else:
         raise ValueMissing("Say --value-file FILE, - for standard input.")
     return SecretStr(text)

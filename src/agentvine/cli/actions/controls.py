@@ -1,13 +1,12 @@
 """What ``agentvine order pause``, ``resume``, ``steer`` and ``messages`` do."""
 
 import asyncio
-import sys
 import time
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from agentvine.cli import resolve
+from agentvine.cli import asking, resolve
 from agentvine.cli.output import Column, printable
 from agentvine.cli.session import Session
 from agentvine.kit.errors import Conflict
@@ -53,7 +52,7 @@ async def steer(
     """Say something to a run."""
     order_id = await _running_order(session, name, project)
     if text == "-":
-        text = await asyncio.to_thread(sys.stdin.read)
+        text = asking.read_input()
     message = await session.client.queue.steer(order_id, text)
 
     async def look() -> RunMessageOut:

@@ -1,12 +1,11 @@
 """What ``agentvine document`` does."""
 
 import asyncio
-import sys
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from agentvine.cli import resolve
+from agentvine.cli import asking, resolve
 from agentvine.cli.actions.tasks import NothingToChange
 from agentvine.cli.folders import in_batches, read_folder
 from agentvine.cli.output import Column, printable
@@ -333,7 +332,7 @@ async def _find(session: Session, name: str, project: str | None) -> DocumentSum
 
 async def _read(file: Path) -> str:
     if str(file) == "-":
-        return sys.stdin.read()
+        return asking.read_input()
     try:
         return await asyncio.to_thread(file.read_text, "utf-8")
     except (OSError, UnicodeDecodeError) as error:

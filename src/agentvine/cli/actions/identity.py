@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-import click
 from pydantic import SecretStr
 
-from agentvine.cli import resolve
+from agentvine.cli import asking, resolve
 from agentvine.cli.connection import (
     Login,
     find_connection,
@@ -57,7 +56,7 @@ async def login(
             me = await client.auth.whoami()
         kept = Login(token=given, username=me.user.username if me.user else me.label)
     else:
-        name = username or click.prompt("User", err=True)
+        name = username or asking.prompt("User")
         password = SecretStr(_read_password("Password", from_stdin=password_stdin))
         async with Client(address) as client:
             made = await client.auth.login(LoginIn(username=name, password=password))
@@ -261,5 +260,5 @@ async def revoke_token(session: Session, *, name: str) -> None:
 
 def _read_password(prompt: str, *, from_stdin: bool, confirm: bool = False) -> str:
     if from_stdin or not sys.stdin.isatty():
-        return sys.stdin.readline().rstrip("\n")
-    return click.prompt(prompt, hide_input=True, confirmation_prompt=confirm, err=True)
+        return asking.read_line().rstrip("\n")
+    return asking.prompt(prompt, is_secret=True, twice=confirm)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from agentvine.cli import resolve
+from agentvine.cli import asking, resolve
 from agentvine.cli.output import printable
 from agentvine.cli.session import Session
 from agentvine.protocol.enums import ChatSessionStatus
@@ -64,9 +64,9 @@ async def _open(session: Session, plan: PlanOut, *, is_new: bool) -> PlanChatOut
 
 def _lines() -> Iterator[str]:
     if not sys.stdin.isatty():
-        yield from (line.strip() for line in sys.stdin if line.strip())
+        yield from (line.strip() for line in asking.read_lines() if line.strip())
         return
-    while said := click.prompt("you", prompt_suffix="> ", default="", show_default=False):
+    while said := asking.prompt("you", suffix="> ", default="", err=False):
         yield said
 
 

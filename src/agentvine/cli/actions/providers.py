@@ -5,10 +5,9 @@ import uuid
 from collections.abc import Sequence
 from typing import Any, TextIO
 
-import click
 from pydantic import SecretStr
 
-from agentvine.cli import resolve
+from agentvine.cli import asking, resolve
 from agentvine.cli.actions.tasks import NothingToChange
 from agentvine.cli.output import Column
 from agentvine.cli.session import Session
@@ -296,9 +295,9 @@ async def _project(session: Session, project: str | None) -> uuid.UUID | None:
 def _read_key(name: str, file: TextIO | None) -> SecretStr:
     """The key, never from the command line: that is shown to every user of the machine."""
     if file is not None:
-        text = file.read(MAX_KEY + 2).strip()
+        text = asking.read_input(MAX_KEY + 2, file=file).strip()
     elif sys.stdin.isatty():
-        text = click.prompt(f"Key for {name}", hide_input=True, err=True).strip()
+        text = asking.prompt(f"Key for {name}", is_secret=True).strip()
     else:
         raise KeyMissing("Say --key-file FILE (- for standard input), or --no-key for none.")
     if not text:

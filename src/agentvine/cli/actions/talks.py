@@ -2,14 +2,11 @@
 
 import asyncio
 import mimetypes
-import sys
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-import click
-
-from agentvine.cli import resolve
+from agentvine.cli import asking, resolve
 from agentvine.cli.output import Column, printable
 from agentvine.cli.session import Session
 from agentvine.kit.errors import Invalid, NotFound
@@ -140,8 +137,7 @@ async def delete(
 ) -> None:
     """Taken back."""
     conversation_id, message_id = await _find(session, conversation, project), _message_id(message)
-    if not yes:
-        click.confirm("Take back the message and its files?", abort=True)
+    session.confirm("Take back the message and its files?", yes=yes)
     await session.client.conversations.delete_message(conversation_id, message_id)
     session.out.done("the message is deleted", {"id": str(message_id)})
 
@@ -226,7 +222,7 @@ def _message_id(text: str) -> uuid.UUID:
 
 
 def _text(text: str) -> str:
-    return sys.stdin.read(MAX_MESSAGE_CHARACTERS + 1) if text == "-" else text
+    return asking.read_input(MAX_MESSAGE_CHARACTERS + 1) if text == "-" else text
 
 
 async def _send(

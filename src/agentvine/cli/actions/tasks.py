@@ -1,13 +1,12 @@
 """What ``agentvine task`` does."""
 
 import contextlib
-import sys
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import groupby
 from typing import Any
 
-from agentvine.cli import resolve
+from agentvine.cli import asking, resolve
 from agentvine.cli.actions.conflicts import conflict_line, few
 from agentvine.cli.formats import fmt_diff_stat, fmt_took
 from agentvine.cli.output import Column, dump, printable
@@ -391,7 +390,7 @@ async def remove_dependencies(
 
 def read_text(text: str | None) -> str | None:
     """A text given as an option, or standard input for ``-``."""
-    return sys.stdin.read() if text == "-" else text
+    return asking.read_input() if text == "-" else text
 
 
 _VERBS = {

@@ -297,7 +297,7 @@ async def _refusal(tx: Transaction, purse: Purse, amount_usd: Decimal) -> Budget
     left = max(Decimal(0), purse.amount_usd - counter.spent_usd - counter.reserved_usd)
     return BudgetExceeded(
         f"{purse.name}: {left} of {purse.amount_usd} USD are left {until}, the call may cost "
-        f"{amount_usd}; raise it with `agentvine budget edit`, or wait.",
+        f"{amount_usd}; {purse.way_out}.",
         budget_id=str(purse.budget.id) if purse.budget else None,
         amount_usd=str(purse.amount_usd),
         spent_usd=str(counter.spent_usd),

@@ -77,7 +77,7 @@ def is_near(purse: Purse, counter: BudgetCounter) -> bool:
 def _refusal(purse: Purse, what: str) -> BudgetExceeded:
     until = f" until {purse.period_end}" if purse.period_end else ""
     return BudgetExceeded(
-        f"{purse.name}: {what}{until}; raise it with `agentvine budget edit`, or wait.",
+        f"{purse.name}: {what}{until}; {purse.way_out}.",
         budget_id=str(purse.budget.id) if purse.budget else None,
         max_tokens=purse.max_tokens,
         spent_tokens=purse.spent_tokens,

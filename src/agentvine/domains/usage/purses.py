@@ -57,6 +57,13 @@ class Purse:
     spent_runs: int = 0
 
     @property
+    def way_out(self) -> str:
+        """What one can do when it is used up, at the end of a sentence."""
+        if self.budget is None:
+            return "raise it with `agentvine task edit TASK --budget USD`"
+        return "raise it with `agentvine budget edit`, or wait"
+
+    @property
     def max_tokens(self) -> int | None:
         """Its limit on tokens."""
         return self.budget.max_tokens if self.budget else None
