@@ -1,7 +1,6 @@
 """Every error is one line and an exit code, and for machines a problem document."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
