@@ -149,7 +149,7 @@ async def running_api(
         data_dir=data_dir,
         bcrypt_rounds=PASSWORD_ROUNDS,
         secret_key="test key " * 5,
-        queue=queue or QueueSettings(poll_interval_seconds=0.2),
+        queue=queue or QueueSettings(poll_interval_seconds=1.0),
         **settings_too,
     )
     app = create_app(settings)
