@@ -30,6 +30,7 @@ OF_A_ROW: dict[str, dict[str, Any]] = {
     "answer_question": {"question_id": "{question_id}", "text": "Blanks."},
     "get_change": {"change_id": "{modification_id}"},
     "decide_change": {"change_id": "{modification_id}", "decision": "reject"},
+    "show_impact": {"change_id": "{modification_id}"},
     "request_change": {
         "request": "Add z to the app",
         "repository_id": "{repository_id}",
@@ -37,7 +38,9 @@ OF_A_ROW: dict[str, dict[str, Any]] = {
     },
     "explain_line": {"repository_id": "{repository_id}", "path": "src/app.py", "line": 1},
     "show_template": {"template": "{template_id}"},
+    "render_template": {"template": "{template_id}"},
     "get_plan": {"plan": "{plan_id}"},
+    "compare_plans": {"before": "{plan_id}", "after": "{plan_id}"},
     "draft_plan": {
         "repository_id": "{repository_id}",
         "name": "{unique}",
@@ -47,10 +50,19 @@ OF_A_ROW: dict[str, dict[str, Any]] = {
     "accept_plan": {"plan": "{plan_id}", "state": 1, "start": False},
     "read_document": {"document": "{document_id}"},
     "write_document": {"title": "{unique}", "content": "Text.", "project_id": "{project_id}"},
+    "show_agent": {"agent": "{agent_id}"},
+    "list_agent_revisions": {"agent": "{agent_id}"},
     "recall_memory": {"agent": "{agent_id}"},
     "write_memory": {"agent": "{agent_id}", "category": "a", "key": "b", "text": "c"},
     "start_team_run": {"goal": "Grow.", "repository_id": "{repository_id}"},
     "show_team_run": {"team_run_id": "{run_id}"},
+    "read_conversation": {"conversation": "{conversation_id}"},
+    "start_conversation": {"title": "{unique}", "project_id": "{project_id}"},
+    "post_message": {"conversation": "{conversation_id}", "text": "Hello."},
+    "show_snapshot": {"snapshot": "{context_id}", "under": "a"},
+    "read_snapshot_file": {"snapshot": "{context_id}", "path": "a.txt"},
+    "compare_snapshots": {"before": "{context_id}", "after": "{context_id}"},
+    "take_snapshot": {"repository_id": "{repository_id}"},
 }
 """Tools about rows of a project, with input that is good."""
 OF_ONES_OWN: dict[str, dict[str, Any]] = {
@@ -61,6 +73,9 @@ OF_ONES_OWN: dict[str, dict[str, Any]] = {
     "get_costs": {},
     "get_budgets": {},
     "list_plans": {},
+    "search_plans": {"contains": {"goal": "Grow."}},
+    "list_conversations": {"status": ""},
+    "list_snapshots": {},
     "find_documents": {"query": "needle"},
     "list_agents": {},
     "list_templates": {},

@@ -1,4 +1,4 @@
-"""Documents in the words of tools: what was found, and one of them part by part."""
+"""Texts in the words of tools: what documents were found, and long ones part by part."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,12 @@ def found_lines(found: Sequence[Found]) -> str:
 
 def document_part(document: ContextDocument, start: int) -> str:
     """A part of a document, and how to get the next one."""
-    text, end = document.content, start + _PART
     head = f"# {document.title} (version {document.version})\n\n" if not start else ""
+    return head + text_part(document.content, start)
+
+
+def text_part(text: str, start: int) -> str:
+    """A part of a long text, and how to get the next one."""
+    end = start + _PART
     more = f"\n\n[It goes on: read it again with start {end}.]" if end < len(text) else ""
-    return f"{head}{text[start:end]}{more}"
+    return f"{text[start:end]}{more}"

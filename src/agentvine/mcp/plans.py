@@ -1,14 +1,14 @@
 """Plans in the words of tools: flat input that becomes checked artifacts, and what one reads."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field
 
 from agentvine.domains.plans.models import Plan
 from agentvine.domains.plans.queries import Content
-from agentvine.mcp.words import ToolInput
+from agentvine.mcp.words import ToolInput, titled
 from agentvine.protocol.planning import PlanPreviewOut, StepAction
 from agentvine.protocol.plans import (
     FeaturePlan,
@@ -85,15 +85,15 @@ def plan_words(plan: Plan, content: Content) -> str:
         lines.append(plan.description)
     if (feature := content.feature) is not None:
         lines.append(f"goal:\n{feature.goal}")
-        lines += _list("scope", feature.scope)
-        lines += _list("non-goals", feature.non_goals)
-        lines += _list("acceptance criteria", feature.acceptance_criteria)
+        lines += titled("scope", feature.scope)
+        lines += titled("non-goals", feature.non_goals)
+        lines += titled("acceptance criteria", feature.acceptance_criteria)
     if content.steps is not None:
         lines.append("steps:")
         lines += [_step_words(step) for step in content.steps.steps]
     if content.changes is not None:
         changed = [f"{each.operation} {each.path}" for each in content.changes.changes]
-        lines += _list("code changes", changed)
+        lines += titled("code changes", changed)
     return "\n".join(lines)
 
 
@@ -111,10 +111,6 @@ def preview_words(preview: PlanPreviewOut) -> str:
     if any(item.action is StepAction.CANCEL for item in preview.drift):
         lines.append("Tasks of an earlier version are cancelled only with cancel_tasks true.")
     return "\n".join(["accepting it would:", *(lines or ["- change nothing"])])
-
-
-def _list(title: str, items: Sequence[str]) -> list[str]:
-    return [f"{title}:", *(f"- {item}" for item in items)] if items else []
 
 
 def _step_words(step: PlanStep) -> str:

@@ -57,6 +57,15 @@ def listed(lines: Sequence[str], next_cursor: str | None, nothing: str) -> str:
     return "\n".join(lines) + more
 
 
+def titled(title: str, items: Sequence[str], limit: int = 100, *, besides: int = 0) -> list[str]:
+    """Lines under a title, if there are any; of many the first, and how many more there are."""
+    if not items:
+        return []
+    left = max(0, len(items) - limit) + besides
+    more = [f"- and {left} more"] if left else []
+    return [f"{title}:", *(f"- {item}" for item in items[:limit]), *more]
+
+
 def task_line(task: Task) -> str:
     """A task in one line."""
     why = f" ({task.status_reason})" if task.status_reason else ""

@@ -4,7 +4,6 @@ import uuid
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import ValidationError
 
 from agentvine.domains.agents import memory, queries, recall, service
 from agentvine.domains.agents.enums import AgentType
@@ -36,7 +35,6 @@ from agentvine.kit.actor import UserActor
 from agentvine.protocol.agents import (
     AgentCreateIn,
     AgentEditIn,
-    AgentModelConfig,
     AgentOut,
     AgentRestoreIn,
     AgentRevisionOut,
@@ -59,7 +57,6 @@ AgentReader = Annotated[UserActor, Depends(require("agents:read"))]
 AgentWriter = Annotated[UserActor, Depends(require("agents:write"))]
 Category = Annotated[str, Query(min_length=1, max_length=50)]
 
-_SETTINGS = frozenset(AgentModelConfig.model_fields)
 _WRITE = (AgentNotFound, AgentForbidden, ProjectReadOnly, ProjectArchived)
 _REMEMBER = (*_WRITE, ProjectNotFound)
 
@@ -233,23 +230,13 @@ async def forget(
 def _agent_out(agent: Agent) -> AgentOut:
     names = set(AgentOut.model_fields) - {"model_settings"}
     return AgentOut(
-        **{name: getattr(agent, name) for name in names}, model_settings=_settings(agent)
+        **{name: getattr(agent, name) for name in names}, model_settings=queries.settings_of(agent)
     )
 
 
 def _revision_out(revision: AgentRevision) -> AgentRevisionOut:
     names = set(AgentRevisionOut.model_fields) - {"model_settings"}
     return AgentRevisionOut(
-        **{name: getattr(revision, name) for name in names}, model_settings=_settings(revision)
+        **{name: getattr(revision, name) for name in names},
+        model_settings=queries.settings_of(revision),
     )
-
-
-def _settings(row: Agent | AgentRevision) -> AgentModelConfig:
-    """What can be read of it: raw SQL may have written more, or something else."""
-    known = {name: value for name, value in row.model_config.items() if name in _SETTINGS}
-    while True:
-        try:
-            return AgentModelConfig.model_validate(known)
-        except ValidationError as error:
-            wrong = {str(each["loc"][0]) for each in error.errors()}
-            known = {name: value for name, value in known.items() if name not in wrong}

@@ -2,6 +2,7 @@
 
 import uuid
 
+from pydantic import ValidationError
 from sqlalchemy import Select, or_, select
 
 from agentvine.db.paging import fetch_page
@@ -12,6 +13,9 @@ from agentvine.domains.agents.models import Agent, AgentRevision
 from agentvine.domains.projects import queries as projects
 from agentvine.kit.actor import Actor
 from agentvine.kit.pagination import Page, PageRequest
+from agentvine.protocol.agents import AgentModelConfig
+
+_SETTINGS = frozenset(AgentModelConfig.model_fields)
 
 
 def visible_agents(actor: Actor) -> Select[AgentId]:
@@ -93,3 +97,14 @@ async def find_revision(read: ReadSession, agent: Agent, number: int) -> AgentRe
         AgentRevision.agent_id == agent.id, AgentRevision.revision == number
     )
     return await read.scalar(query)
+
+
+def settings_of(row: Agent | AgentRevision) -> AgentModelConfig:
+    """What can be read of it: raw SQL may have written more, or something else."""
+    known = {name: value for name, value in row.model_config.items() if name in _SETTINGS}
+    while True:
+        try:
+            return AgentModelConfig.model_validate(known)
+        except ValidationError as error:
+            wrong = {str(each["loc"][0]) for each in error.errors()}
+            known = {name: value for name, value in known.items() if name not in wrong}

@@ -153,11 +153,7 @@ async def compare_contexts(
     context_id: uuid.UUID, actor: ContextReader, read: Read, to: uuid.UUID
 ) -> ContextComparisonOut:
     """What differs from this snapshot to another one of the same repository."""
-    before = await queries.get_context(read, actor, context_id, with_files=True)
-    after = await queries.get_context(read, actor, to, with_files=True)
-    if before.repository_id != after.repository_id:
-        raise ContextsUnrelated("Compare snapshots of one repository.")
-    return telling.compare(before, after)
+    return await queries.get_comparison(read, actor, context_id, to)
 
 
 @router.post(

@@ -10,14 +10,19 @@ from sqlalchemy.orm import defer
 
 from agentvine.db.paging import fetch_page
 from agentvine.db.session import ReadSession, Transaction
-from agentvine.domains.contexts.errors import ContentNotKept, ContextNotFound
+from agentvine.domains.contexts.errors import (
+    ContentNotKept,
+    ContextNotFound,
+    ContextsUnrelated,
+)
 from agentvine.domains.contexts.models import ContextBlob, ContextRequest
-from agentvine.domains.contexts.telling import file_out
+from agentvine.domains.contexts.telling import compare, file_out
 from agentvine.domains.projects import queries as projects
 from agentvine.domains.projects.enums import ContextStatus, RepositoryId
 from agentvine.domains.projects.models import ProjectContext
 from agentvine.kit.actor import Actor, UserActor
 from agentvine.kit.pagination import Page, PageRequest
+from agentvine.protocol.contexts import ContextComparisonOut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +123,22 @@ async def get_content(read: ReadSession, context: ProjectContext, path: str) -> 
             f"{path} is known by its hash alone: it is binary, large, or may hold secrets."
         )
     return found
+
+
+async def get_comparison(
+    read: ReadSession, actor: Actor, before_id: uuid.UUID, after_id: uuid.UUID
+) -> ContextComparisonOut:
+    """What differs from one context to another one of the same repository.
+
+    Raises:
+        ContextNotFound: One of them is not theirs to see.
+        ContextsUnrelated: They are of two repositories.
+    """
+    before = await get_context(read, actor, before_id, with_files=True)
+    after = await get_context(read, actor, after_id, with_files=True)
+    if before.repository_id != after.repository_id:
+        raise ContextsUnrelated("Compare snapshots of one repository.")
+    return compare(before, after)
 
 
 async def list_requests(

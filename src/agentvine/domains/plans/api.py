@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query
 from agentvine.db.session import ReadSession
 from agentvine.domains.identity.idempotency import CreateOnce
 from agentvine.domains.plans import queries, service
-from agentvine.domains.plans.comparing import Version, compare
+from agentvine.domains.plans.comparing import diff_versions
 from agentvine.domains.plans.enums import ArtifactType, PlanStatus
 from agentvine.domains.plans.errors import (
     ArtifactUnreadable,
@@ -215,20 +215,7 @@ async def diff_plans(
     plan_id: uuid.UUID, other_id: uuid.UUID, actor: PlanReader, read: Read
 ) -> PlanDiffOut:
     """What differs from one version of a plan to another."""
-    sides: list[Version] = []
-    for side_id in (plan_id, other_id):
-        plan = await queries.get_plan(read, actor, side_id)
-        sides.append(Version(plan, await queries.get_content(read, plan)))
-    before, after = sides
-    names = {(side.plan.repository_id, side.plan.name) for side in sides}
-    if len(names) > 1:
-        raise PlansUnrelated(f"{before.plan.name} and {after.plan.name} are two plans.")
-    found = compare(before, after)
-    return PlanDiffOut(
-        before=PlanOut.model_validate(before.plan),
-        after=PlanOut.model_validate(after.plan),
-        **{name: getattr(found, name) for name in found.__slots__},
-    )
+    return await diff_versions(read, actor, plan_id, other_id)
 
 
 async def _detail_out(read: ReadSession, plan: Plan) -> PlanDetailOut:

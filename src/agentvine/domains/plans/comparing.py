@@ -1,5 +1,6 @@
 """What differs between two versions of a plan: as text, and step by step."""
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher, unified_diff
@@ -7,10 +8,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from agentvine.db.session import ReadSession
+from agentvine.domains.plans import queries
+from agentvine.domains.plans.errors import PlansUnrelated
 from agentvine.domains.plans.models import Plan
 from agentvine.domains.plans.queries import Content
 from agentvine.domains.plans.rendering import render_changes, render_plan
-from agentvine.protocol.plans import FieldDiffOut, PlanStep, StepDiffOut
+from agentvine.kit.actor import Actor
+from agentvine.protocol.plans import FieldDiffOut, PlanDiffOut, PlanOut, PlanStep, StepDiffOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,32 @@ class Comparison:
     steps_changed: list[StepDiffOut]
     steps_moved: list[str]
     files_changed: list[str]
+
+
+async def diff_versions(
+    read: ReadSession, actor: Actor, before_id: uuid.UUID, after_id: uuid.UUID
+) -> PlanDiffOut:
+    """What differs from one version of a plan to another.
+
+    Raises:
+        PlanNotFound: One of them is not theirs to see.
+        PlansUnrelated: They are versions of two plans.
+        ArtifactUnreadable: A part of one was written by other means, and is none.
+    """
+    sides: list[Version] = []
+    for side_id in (before_id, after_id):
+        plan = await queries.get_plan(read, actor, side_id)
+        sides.append(Version(plan, await queries.get_content(read, plan)))
+    before, after = sides
+    names = {(side.plan.repository_id, side.plan.name) for side in sides}
+    if len(names) > 1:
+        raise PlansUnrelated(f"{before.plan.name} and {after.plan.name} are two plans.")
+    found = compare(before, after)
+    return PlanDiffOut(
+        before=PlanOut.model_validate(before.plan),
+        after=PlanOut.model_validate(after.plan),
+        **{name: getattr(found, name) for name in found.__slots__},
+    )
 
 
 def compare(before: Version, after: Version) -> Comparison:

@@ -2,8 +2,11 @@
 
 from agentvine.mcp.table import Toolbox
 from agentvine.mcp.tools import (
+    agent_desk,
     asking,
+    backgrounds,
     change_desk,
+    context_desk,
     costs,
     inbox,
     knowing,
@@ -14,6 +17,7 @@ from agentvine.mcp.tools import (
     planning,
     progress,
     sub_tasks,
+    talk_desk,
     task_desk,
     team_desk,
     templates,
@@ -29,6 +33,7 @@ TOOLBOX = Toolbox(
         *used_models.TOOLS,
         *knowing.TOOLS,
         *planning.TOOLS,
+        *backgrounds.TOOLS,
     ),
     for_people=(
         *task_desk.TOOLS,
@@ -40,5 +45,8 @@ TOOLBOX = Toolbox(
         *templates.TOOLS,
         *plan_desk.TOOLS,
         *library.TOOLS,
+        *agent_desk.TOOLS,
+        *talk_desk.TOOLS,
+        *context_desk.TOOLS,
     ),
 )

@@ -6,12 +6,14 @@ from pydantic import Field
 
 from agentvine.domains.modifications import queries, requests, service
 from agentvine.domains.modifications.applying import ChangeApplier
+from agentvine.domains.modifications.comparing import impact_of
 from agentvine.domains.modifications.enums import ModificationStatus
 from agentvine.domains.modifications.foreseeing import ImpactDesk, place_of
 from agentvine.domains.modifications.models import Modification
 from agentvine.mcp.calls import PersonCall
 from agentvine.mcp.table import PersonTool
-from agentvine.mcp.words import Paged, ToolInput, listed, read_id
+from agentvine.mcp.words import Paged, ToolInput, listed, read_id, titled
+from agentvine.protocol.impact import ForeseenImpact, Reach
 from agentvine.protocol.modifications import ModificationRequestIn
 from agentvine.protocol.tasks import TaskRun
 
@@ -53,6 +55,15 @@ class GetChange(ToolInput):
     offset: int = Field(default=0, ge=0, description="Where in the diff to begin.")
 
 
+class ShowImpact(ToolInput):
+    """Tell what a change was foreseen to touch, what it has touched, and how risky that is.
+
+    Use it before decide_change: what was not foreseen is what a person should look at.
+    """
+
+    change_id: str = Field(min_length=1, max_length=40, description="See list_changes.")
+
+
 class DecideChange(ToolInput):
     """Approve a change, which merges it into its target branch, or reject it.
 
@@ -86,20 +97,25 @@ async def _request(call: PersonCall, given: RequestChange) -> str:
         repository = await place_of(tx, call.actor, wanted)
         made = await requests.request_modification(tx, call.actor, repository, wanted, foreseen)
         line = _line(made)
-    reach = foreseen.reach
-    files = (f"- {file.path}: {'; '.join(file.reasons)}" for file in foreseen.files)
-    return "\n".join(
-        [
-            line,
-            f"risk: {reach.risk.level}",
-            *(f"- {reason}" for reason in reach.risk.reasons),
-            "likely files:",
-            *files,
-            f"tests that reach them: {', '.join(reach.tests) or 'none'}",
-            f"files that depend on them: {sum(level.count for level in reach.dependants)}",
-            *foreseen.notes,
-        ]
-    )
+    return "\n".join([line, *_foreseen(foreseen)])
+
+
+async def _impact(call: PersonCall, given: ShowImpact) -> str:
+    change_id = read_id(given.change_id, "change")
+    async with call.state.database.read() as read:
+        change = await queries.get_modification(read, call.actor, change_id)
+        found, line = impact_of(change), _line(change)
+    lines = [line]
+    if found.foreseen:
+        lines += ["foreseen", *_foreseen(found.foreseen)]
+    if found.real:
+        lines += ["real", *titled("files changed", found.real.files)]
+        lines += _reach(found.real.reach) if found.real.reach else []
+        lines += found.real.notes
+    if found.comparison:
+        lines += titled("changed, but not foreseen", found.comparison.surprise)
+        lines += titled("foreseen, but not changed", found.comparison.missed)
+    return "\n".join(lines if lines[1:] else [line, "Nothing is known of its impact."])
 
 
 async def _get(call: PersonCall, given: GetChange) -> str:
@@ -147,6 +163,22 @@ async def _decide(call: PersonCall, given: DecideChange) -> str:
         return _line(await queries.get_modification(read, call.actor, change_id))
 
 
+def _foreseen(foreseen: ForeseenImpact) -> list[str]:
+    files = [f"{file.path}: {'; '.join(file.reasons)}" for file in foreseen.files]
+    return [*_reach(foreseen.reach), *titled("likely files", files), *foreseen.notes]
+
+
+def _reach(reach: Reach) -> list[str]:
+    return [
+        f"risk: {reach.risk.level}",
+        *(f"- {reason}" for reason in reach.risk.reasons),
+        *titled("public names that others use", reach.interfaces),
+        *titled("migrations", reach.migrations),
+        *titled("tests that reach them", reach.tests or ["none"]),
+        f"files that depend on them: {sum(level.count for level in reach.dependants)}",
+    ]
+
+
 def _line(change: Modification) -> str:
     stat = ", ".join(f"{name} {count}" for name, count in (change.diff_stat or {}).items())
     why = f" ({change.failure_message})" if change.failure_message else ""
@@ -163,6 +195,13 @@ TOOLS = (
     ),
     PersonTool(
         name="get_change", takes=GetChange, scope="modifications:read", do=_get, is_read_only=True
+    ),
+    PersonTool(
+        name="show_impact",
+        takes=ShowImpact,
+        scope="modifications:read",
+        do=_impact,
+        is_read_only=True,
     ),
     PersonTool(
         name="request_change", takes=RequestChange, scope="modifications:write", do=_request

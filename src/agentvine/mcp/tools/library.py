@@ -1,27 +1,17 @@
-"""People's assistants find, read and write documents, and what agents remember."""
+"""People's assistants find, read and write documents."""
 
 from typing import Literal
 
 from pydantic import Field
 
-from agentvine.db.session import ReadSession
-from agentvine.domains.agents import memory
-from agentvine.domains.agents import queries as agents
-from agentvine.domains.agents import recall as recalling
-from agentvine.domains.agents.models import Agent
-from agentvine.domains.agents.recall import Asked, memory_text
 from agentvine.domains.knowledge import queries, service
 from agentvine.domains.knowledge.queries import Wanted
 from agentvine.mcp.calls import PersonCall
 from agentvine.mcp.documents import document_part, found_lines
 from agentvine.mcp.table import PersonTool
-from agentvine.mcp.words import Paged, ToolInput, listed, read_id
+from agentvine.mcp.words import ToolInput, read_id
 from agentvine.protocol.documents import DocumentCreateIn, DocumentEditIn
 from agentvine.protocol.enums import DocumentType
-from agentvine.protocol.memories import MemoryIn
-
-_MAX_SHOWN = 4000
-"""Tokens of what is recalled."""
 
 
 class FindDocuments(ToolInput):
@@ -57,34 +47,6 @@ class WriteDocument(ToolInput):
     project_id: str = Field(
         default="", max_length=40, description="Of a new one: whose it is; see list_repositories."
     )
-
-
-class ListAgents(Paged):
-    """List the agents of a project's team, with their ids, to read or write what they remember."""
-
-    project_id: str = Field(default="", max_length=40, description="Only this project's.")
-
-
-class RecallMemory(ToolInput):
-    """Ask what an agent remembers of something, the most useful first."""
-
-    agent: str = Field(min_length=1, max_length=60, description="Its id; see list_agents.")
-    about: str = Field(
-        default="", max_length=1000, description="Words; empty: what is most important."
-    )
-
-
-class WriteMemory(ToolInput):
-    """Let an agent remember something, by category and key, instead of what stood there.
-
-    Its later runs are told what has to do with their task; at importance 9 and 10, every run is.
-    """
-
-    agent: str = Field(min_length=1, max_length=60, description="Its id; see list_agents.")
-    category: str = Field(min_length=1, max_length=50, description="Such as build, style, trap.")
-    key: str = Field(min_length=1, max_length=200, description="What it is about, in a few words.")
-    text: str = Field(min_length=1, max_length=8000)
-    importance: int = Field(default=5, ge=1, le=10)
 
 
 async def _find(call: PersonCall, given: FindDocuments) -> str:
@@ -123,47 +85,6 @@ async def _write(call: PersonCall, given: WriteDocument) -> str:
         return f"Written: {document.title}, version {document.version} (id {document.id})"
 
 
-async def _list_agents(call: PersonCall, given: ListAgents) -> str:
-    project_id = read_id(given.project_id, "project") if given.project_id else None
-    async with call.state.database.read() as read:
-        found = await agents.list_agents(read, call.actor, given.page, project_id=project_id)
-    lines = [f"{agent.name} [{agent.type.value}] (id {agent.id})" for agent in found.items]
-    return listed(lines, found.next_cursor, "There are none.")
-
-
-async def _recall(call: PersonCall, given: RecallMemory) -> str:
-    async with call.state.database.read() as read:
-        agent = await _agent(read, call, given.agent)
-        asked = Asked(text=given.about, project_id=agent.project_id, max_tokens=_MAX_SHOWN)
-        found = await recalling.recall(read, call.actor, agent, asked)
-    lines = [
-        f"- {each.memory.category}/{each.memory.key} (importance {each.memory.importance}): "
-        f"{memory_text(each.memory)}"
-        for each in found.items
-    ]
-    if found.left_out:
-        lines.append(f"{found.left_out} more had no room; say more exactly what it is about.")
-    return "\n".join(lines) or f"{agent.name} remembers nothing of it."
-
-
-async def _remember(call: PersonCall, given: WriteMemory) -> str:
-    async with call.state.database.transaction(call.actor) as tx:
-        agent = await _agent(tx, call, given.agent)
-        wanted = MemoryIn(
-            project_id=agent.project_id,
-            category=given.category,
-            key=given.key,
-            value=given.text,
-            importance=given.importance,
-        )
-        kept = await memory.remember_for_agent(tx, call.actor, agent, wanted)
-        return f"{agent.name} remembers it as {kept.category}/{kept.key}."
-
-
-async def _agent(read: ReadSession, call: PersonCall, named: str) -> Agent:
-    return await agents.get_agent(read, call.actor, read_id(named, "agent"))
-
-
 TOOLS = (
     PersonTool(
         name="find_documents",
@@ -180,19 +101,4 @@ TOOLS = (
         is_read_only=True,
     ),
     PersonTool(name="write_document", takes=WriteDocument, scope="knowledge:write", do=_write),
-    PersonTool(
-        name="list_agents",
-        takes=ListAgents,
-        scope="agents:read",
-        do=_list_agents,
-        is_read_only=True,
-    ),
-    PersonTool(
-        name="recall_memory",
-        takes=RecallMemory,
-        scope="agents:read",
-        do=_recall,
-        is_read_only=True,
-    ),
-    PersonTool(name="write_memory", takes=WriteMemory, scope="agents:write", do=_remember),
 )

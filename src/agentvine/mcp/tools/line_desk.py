@@ -4,11 +4,9 @@ from pydantic import Field
 
 from agentvine.domains.tracing.lines import LineTracer
 from agentvine.mcp.calls import PersonCall
+from agentvine.mcp.origins import origin_words
 from agentvine.mcp.table import PersonTool
 from agentvine.mcp.words import ToolInput, read_id
-from agentvine.protocol.tracing import LineOriginOut
-
-_PROMPT_CHARACTERS = 4000
 
 
 class ExplainLine(ToolInput):
@@ -31,32 +29,7 @@ async def _explain(call: PersonCall, given: ExplainLine) -> str:
     row = await call.state.effect(LineTracer).trace(
         call.actor, repository_id, given.path, given.line, given.branch or None
     )
-    return "\n".join(_lines(row))
-
-
-def _lines(row: LineOriginOut) -> list[str]:
-    commit, change, task, used = row.commit, row.modification, row.task, row.usage
-    lines = [
-        f"line: {row.text}",
-        f"commit {commit.id} of {commit.author}, {commit.authored_at:%Y-%m-%d}: {commit.subject}",
-    ]
-    if change:
-        lines.append(f"change {change.id} [{change.status}] asked by {change.requested_by}")
-    if task:
-        lines.append(f"task {task.ref} [{task.status}] {task.title} (id {task.id})")
-    if row.plan:
-        lines.append(f"plan {row.plan.name}, version {row.plan.version}, step {row.plan.step}")
-    if row.execution:
-        lines.append(f"run {row.execution.id}, attempt {row.execution.attempt}")
-    if row.agent:
-        lines.append(f"agent {row.agent.name} ({row.agent.type})")
-    if used:
-        lines.append(f"used {used.tokens_in} tokens in, {used.tokens_out} out, ${used.cost_usd}")
-    if not task:
-        lines += [f"{name}: {value}" for name, value in row.trailers.items()]
-    if row.prompt:
-        lines.append(f"asked to:\n{row.prompt[:_PROMPT_CHARACTERS]}")
-    return [*lines, *row.notes]
+    return origin_words(row)
 
 
 TOOLS = (

@@ -1,6 +1,6 @@
 """People's assistants draft plans, show them, and pass on that one is accepted."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -8,6 +8,7 @@ from agentvine.domains.planning import queries as planning
 from agentvine.domains.planning import service
 from agentvine.domains.planning.errors import StepsMissing
 from agentvine.domains.plans import queries
+from agentvine.domains.plans.comparing import diff_versions
 from agentvine.domains.plans.drafting import draft_plan
 from agentvine.domains.plans.enums import PlanStatus
 from agentvine.domains.plans.queries import PlanFilter
@@ -17,6 +18,7 @@ from agentvine.mcp.plans import PlanParts, plan_line, plan_words, preview_words
 from agentvine.mcp.table import PersonTool
 from agentvine.mcp.words import Paged, ToolInput, listed, read_id, task_line
 from agentvine.protocol.planning import PlanAcceptIn
+from agentvine.protocol.plans import PlanSearchIn
 from agentvine.protocol.tasks import TaskRun
 
 
@@ -36,6 +38,27 @@ class GetPlan(ToolInput):
     """
 
     plan: str = Field(min_length=1, max_length=40, description="Its id; see list_plans.")
+
+
+class SearchPlans(Paged):
+    """Find plans by what they hold, newest first: a document that must occur in one.
+
+    {"steps": [{"type": "test"}]} finds all with a step of that type, {"steps": [{"files":
+    ["src/app.py"]}]} those with a step that touches that file, {"goal": "..."} that very goal.
+    """
+
+    contains: dict[str, Any] = Field(min_length=1, description="Values must be the same.")
+    repository_id: str = Field(default="", max_length=40, description="See list_repositories.")
+
+
+class ComparePlans(ToolInput):
+    """Tell what differs from one version of a plan to another: the text, the steps, the files.
+
+    Use it to tell a person what has changed since they last looked.
+    """
+
+    before: str = Field(min_length=1, max_length=40, description="Its id; see list_plans.")
+    after: str = Field(min_length=1, max_length=40)
 
 
 class DraftPlan(PlanParts):
@@ -86,6 +109,37 @@ async def _get(call: PersonCall, given: GetPlan) -> str:
     return "\n\n".join([*parts, f"state: {plan.row_version}"])
 
 
+async def _search(call: PersonCall, given: SearchPlans) -> str:
+    repository_id = read_id(given.repository_id, "repository") if given.repository_id else None
+    wanted = PlanSearchIn(contains=given.contains, repository_id=repository_id)
+    async with call.state.database.read() as read:
+        found = await queries.search_artifacts(read, call.actor, given.page, wanted)
+        plans = await queries.list_plans_of(read, found.items)
+    lines = [
+        f"{plan_line(plans[row.plan_id])}: in its {row.artifact_type.value}" for row in found.items
+    ]
+    return listed(lines, found.next_cursor, "No plan holds that.")
+
+
+async def _compare(call: PersonCall, given: ComparePlans) -> str:
+    before, after = read_id(given.before, "plan"), read_id(given.after, "plan")
+    async with call.state.database.read() as read:
+        found = await diff_versions(read, call.actor, before, after)
+    changed = [
+        f"{step.key} ({', '.join(field.field for field in step.fields)})"
+        for step in found.steps_changed
+    ]
+    parts = [
+        ("steps added", found.steps_added),
+        ("steps removed", found.steps_removed),
+        ("steps changed", changed),
+        ("steps moved", found.steps_moved),
+        ("code changes of", found.files_changed),
+    ]
+    lines = [f"{name}: {', '.join(items)}" for name, items in parts if items]
+    return "\n".join([*lines, found.text or "Nothing differs."])
+
+
 async def _draft(call: PersonCall, given: DraftPlan) -> str:
     wanted = given.to_plan(read_id(given.repository_id, "repository"))
     async with call.state.database.transaction(call.actor) as tx:
@@ -118,6 +172,17 @@ async def _accept(call: PersonCall, given: AcceptPlan) -> str:
 TOOLS = (
     PersonTool(name="list_plans", takes=ListPlans, scope="plans:read", do=_list, is_read_only=True),
     PersonTool(name="get_plan", takes=GetPlan, scope="plans:read", do=_get, is_read_only=True),
+    PersonTool(
+        name="search_plans", takes=SearchPlans, scope="plans:read", do=_search, is_read_only=True
+    ),
+    PersonTool(
+        name="compare_plans",
+        takes=ComparePlans,
+        scope="plans:read",
+        do=_compare,
+        is_read_only=True,
+        how_to_get_more="Read the versions with get_plan.",
+    ),
     PersonTool(name="draft_plan", takes=DraftPlan, scope="plans:write", do=_draft),
     PersonTool(name="accept_plan", takes=AcceptPlan, scope="tasks:write", do=_accept),
 )
