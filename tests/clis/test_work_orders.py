@@ -1,8 +1,7 @@
 """Work orders with the real CLIs: a command by a person, and a change with every token counted."""
 
 import os
-import shlex
-import sys
+import shutil
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -24,7 +23,7 @@ MODELS = {
     "opencode": "gpt-4.1",  # newer ones it gives a tool for patches
 }
 """The others ask for gpt-5.5."""
-CHECK = f'{shlex.quote(sys.executable)} -c \'assert open("copied.txt").read() == "hello\\n"\''
+CHECK = "cmp hello.txt copied.txt"
 TWO_STEPS = """
 usage: {input: 1111, output: 22, cache_read: 333, cache_write: 44, reasoning: 5}
 turns:
@@ -99,13 +98,8 @@ def told(requests: list[Received]) -> tuple[int, int, int]:
     )
 
 
-@pytest.mark.parametrize("name", short_form("claude-code", "codex"))
-def test_a_work_order_is_done_asked_about_tested_and_counted_to_the_token(
-    name: str, team: Sandbox, repo: Repo, upstream: tuple[ScriptedUpstream, str]
-):
-    scripted, _ = upstream
-    scripted.requests.clear()
-    scripted.play(parse_script(ESCALATED if name == "codex-acp" else TWO_STEPS))
+def have_it_done(name: str, team: Sandbox, repo: Repo) -> dict[str, Any]:
+    """Have the job of two steps done, allowing all that is asked; the task at its end."""
     begun = team.run(
         *("run", "Write hello, and copy it.", "--repo", str(repo.path), "--runtime", name),
         *("--model", MODELS.get(name, "gpt-5.5"), "--test", CHECK, "--no-wait"),
@@ -121,8 +115,20 @@ def test_a_work_order_is_done_asked_about_tested_and_counted_to_the_token(
         return shown if shown["status"] in {"review", "completed", "failed", "blocked"} else None
 
     shown = wait_until(ended, "the end of the work", seconds=240)
-
     assert shown["status"] == "review", team.run("logs", task, cwd=repo.path).out
+    return shown
+
+
+@pytest.mark.parametrize("name", short_form("claude-code", "codex"))
+def test_a_work_order_is_done_asked_about_tested_and_counted_to_the_token(
+    name: str, team: Sandbox, repo: Repo, upstream: tuple[ScriptedUpstream, str]
+):
+    scripted, _ = upstream
+    scripted.requests.clear()
+    scripted.play(parse_script(ESCALATED if name == "codex-acp" else TWO_STEPS))
+
+    task = have_it_done(name, team, repo)["id"]
+
     [attempt] = team.run("attempts", task, "--json", cwd=repo.path).json
     counted = (attempt["model_calls"], attempt["tokens_in"], attempt["tokens_out"])
     assert counted == told(scripted.requests)
@@ -141,3 +147,24 @@ def test_a_work_order_is_done_asked_about_tested_and_counted_to_the_token(
         seconds=60,
     )
     assert repo.show("main", "copied.txt") == "hello"
+
+
+@pytest.mark.parametrize("name", short_form("codex"))
+def test_an_agent_in_a_sandbox_without_a_network_has_its_model(
+    name: str, team: Sandbox, repo: Repo, upstream: tuple[ScriptedUpstream, str]
+):
+    if shutil.which("bwrap") is None:
+        return  # such an order is refused: tests/worker/test_sandboxed_runs.py
+    scripted, _ = upstream
+    scripted.requests.clear()
+    scripted.play(parse_script(ESCALATED if name == "codex-acp" else TWO_STEPS))
+    registered = team.run("repo", "register", str(repo.path))
+    assert registered.exit_code == 0, registered
+    assert team.run("repo", "edit", repo.path.name, "--sandbox").exit_code == 0
+
+    task = have_it_done(name, team, repo)["id"]
+
+    [attempt] = team.run("attempts", task, "--json", cwd=repo.path).json
+    assert attempt["model_calls"] == told(scripted.requests)[0] > 0
+    diff = team.run("modification", "diff", task, cwd=repo.path).out
+    assert "copied.txt" in diff

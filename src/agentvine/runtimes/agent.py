@@ -133,7 +133,9 @@ class _AgentRun:
     def __init__(self, context: RunContext, program: AgentProgram) -> None:
         self._context = context
         self._program = program
-        plan = program.program()
+        access = [context.models.base_url] if context.models else []
+        access += [context.mcp.url] if context.mcp else []
+        plan = replace(program.program(), servers=access)
         self._stop = asyncio.Event()
         # A third of the grace is for a polite word; signals have the rest.
         self._polite_seconds = context.grace_seconds / 3

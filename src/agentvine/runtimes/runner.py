@@ -24,6 +24,7 @@ from agentvine.kit.process import (
 from agentvine.protocol.enums import FailureClass, LogLevel
 from agentvine.protocol.runs import UNWATCHED, RunLimits, RunWatch
 from agentvine.runtimes.base import ModelAccess, RunContext, RunFailure, RunOutcome
+from agentvine.runtimes.sandbox import doors_to
 
 _MIB = 2**20
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -48,6 +49,8 @@ class Program:
     """The runtime's own times; the task's come first."""
     needs: Sequence[Path] = ()
     """Folders that it must be able to read, in a sandbox too: where it is installed."""
+    servers: Sequence[str] = ()
+    """Addresses that it must be able to reach, in a sandbox too: of its model, and of our tools."""
     has_input: bool = False
     """Whether it is spoken to on standard input."""
 
@@ -86,7 +89,11 @@ class RunningProgram:
         )
         if context.sandbox is None:
             return await self._run(spec, on_output, stdin)
-        sandbox = replace(context.sandbox, readable=(*context.sandbox.readable, *program.needs))
+        sandbox = replace(
+            context.sandbox,
+            readable=(*context.sandbox.readable, *program.needs),
+            doors=context.sandbox.doors | doors_to(program.servers),
+        )
         async with sandbox.prepare(program.argv, spec.environment) as prepared:
             inside = replace(
                 spec,

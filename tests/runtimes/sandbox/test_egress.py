@@ -15,8 +15,9 @@ from cryptography.x509.oid import NameOID
 
 from agentvine.protocol.runs import SandboxNetwork, SandboxPolicy
 from agentvine.runtimes.command.driver import CommandRuntime
-from agentvine.runtimes.sandbox import Sandbox, SandboxUnavailable, find_bubblewrap
+from agentvine.runtimes.sandbox import Sandbox, SandboxUnavailable, doors_to, find_bubblewrap
 from agentvine.runtimes.sandbox.client_hello import NotTls, needed_bytes, server_name
+from agentvine.runtimes.sandbox.doors import Door
 from agentvine.runtimes.sandbox.egress import AllowList, EgressProxy
 from tests.runtimes.conftest import KeptLines, MakeContext
 
@@ -215,6 +216,35 @@ async def test_a_request_that_says_two_things_is_refused(
     assert answer.startswith(b"HTTP/1.1 403 ")
     assert problem in proxy.refused[0]
     assert site.heard == []
+
+
+async def test_a_door_is_reached_in_every_way_and_its_neighbours_are_not(
+    site: Site, tmp_path: Path
+):
+    proxy = EgressProxy(AllowList([]), doors=frozenset({Door("localhost", site.port)}))
+    path = tmp_path / "p"
+    request = f"GET {{}}/ HTTP/1.1\r\nHost: localhost:{site.port}\r\n\r\n"
+    tunnelled = f"CONNECT localhost:{site.port} HTTP/1.1\r\n\r\n"
+    async with proxy.listening(path):
+        forwarded = await say(path, request.format(f"http://localhost:{site.port}"))
+        # Some programs tunnel all that they say to a proxy, be it TLS or not.
+        relayed = await say(path, tunnelled, more=request.format("").encode())
+        other_port = await tunnel(path, f"localhost:{site.tls_port}", "localhost")
+        other_name = await tunnel(path, f"127.0.0.1:{site.port}", None)
+    assert forwarded.endswith(b"hello from the site")
+    assert relayed.endswith(b"hello from the site")
+    assert other_port.startswith(b"HTTP/1.1 403")
+    assert other_name.startswith(b"HTTP/1.1 403")
+
+
+def test_doors_are_the_hosts_and_ports_of_addresses():
+    found = doors_to(
+        ["http://127.0.0.1:8765/gateway", "https://AV.example/mcp", "https://av.example/gateway"]
+    )
+    assert found == {Door("127.0.0.1", 8765), Door("av.example", 443)}
+    assert [door.is_direct for door in sorted(found)] == [True, False]
+    assert not Door("::1", 8765).is_direct, "the bridge listens on IPv4's loopback alone"
+    assert not Door("127.0.0.1", 80).is_direct, "nobody may listen there without privileges"
 
 
 async def test_a_whole_domain_does_not_open_the_private_network(site: Site, tmp_path: Path):

@@ -19,6 +19,7 @@ from agentvine.protocol.runs import SandboxNetwork, SandboxPolicy
 from agentvine.runtimes.base import RunContext
 from agentvine.runtimes.command.driver import CommandRuntime
 from agentvine.runtimes.sandbox import Bubblewrap, Sandbox, SandboxUnavailable, find_bubblewrap
+from agentvine.runtimes.sandbox.doors import Door
 from tests.runtimes.conftest import KeptLines, MakeContext
 from tests.support.repositories import make_repo
 
@@ -360,6 +361,22 @@ async def test_there_is_no_way_out_but_the_proxy(
     if told is None:
         return
     assert told.pop("interfaces") == "lo"
+    assert [name for name, said in told.items() if not said.startswith("no:")] == []
+
+
+async def test_a_door_leads_to_its_server_and_nowhere_else(
+    bubblewrap: Bubblewrap | None,
+    make_context: MakeContext,
+    sink: KeptLines,
+    tmp_path_factory: pytest.TempPathFactory,
+):
+    async with listening(tmp_path_factory.mktemp("s")) as places:
+        doors = frozenset({Door(*places["v4"])})
+        told = await run_inside(bubblewrap, make_context, sink, NETWORK, places, doors=doors)
+    if told is None:
+        return
+    assert told.pop("interfaces") == "lo"
+    assert told.pop("loopback of the worker") == "hello"
     assert [name for name, said in told.items() if not said.startswith("no:")] == []
 
 

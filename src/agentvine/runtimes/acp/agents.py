@@ -45,6 +45,8 @@ class Start:
     """Settings, by their path below the run's home."""
     options: Mapping[str, str] = field(default_factory=dict[str, str])
     """Values for the agent's own settings of a session."""
+    drives: tuple[str, ...] = ()
+    """Programs that an adapter starts in its turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +65,12 @@ class AcpAgent:
 
 
 def _claude(context: RunContext, model: str | None) -> Start:
+    found = _found("CLAUDE_CODE_EXECUTABLE", "claude", context)
     environment = {
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         "CLAUDE_CODE_MAX_RETRIES": "3",
         "ENABLE_TOOL_SEARCH": "false",
-        **_found("CLAUDE_CODE_EXECUTABLE", "claude", context),
+        **found,
     }
     if model:
         environment["ANTHROPIC_MODEL"] = model
@@ -79,25 +82,32 @@ def _claude(context: RunContext, model: str | None) -> Start:
         }
     else:
         environment |= CLAUDE_LOGIN.variables()
-    return Start(argv=("claude-agent-acp",), environment=environment, files={"claude/.keep": ""})
+    return Start(
+        argv=("claude-agent-acp",),
+        environment=environment,
+        files={"claude/.keep": ""},
+        drives=tuple(found.values()),
+    )
 
 
 def _codex(context: RunContext, model: str | None) -> Start:
+    found = _found("CODEX_PATH", "codex", context)
+    argv, drives = ("codex-acp",), tuple(found.values())
     environment = {
         # In the others, a model decides what may be done, or nobody.
         "INITIAL_AGENT_MODE": "read-only",
         "NO_BROWSER": "1",
-        **_found("CODEX_PATH", "codex", context),
+        **found,
     }
     if (access := context.models) is None:
         if model:
             environment["CODEX_CONFIG"] = json.dumps({"model": model})
         environment |= CODEX_LOGIN.variables()
-        return Start(argv=("codex-acp",), environment=environment)
+        return Start(argv=argv, environment=environment, drives=drives)
     settings = codex_settings(_home(context) / "codex", access, model)
     environment |= settings.environment
     files = {"codex/config.toml": settings.config}
-    return Start(argv=("codex-acp",), environment=environment, files=files)
+    return Start(argv=argv, environment=environment, files=files, drives=drives)
 
 
 def _gemini(context: RunContext, model: str | None) -> Start:

@@ -103,7 +103,7 @@ async def _run(
         timeout_seconds=context.timeout_seconds,
         extra_environment=start.environment,
         watch=AGENT_WATCH,
-        needs=places_of(start.argv[0]),
+        needs=places_of(start.argv[0], *start.drives),
         has_input=True,
     )
 

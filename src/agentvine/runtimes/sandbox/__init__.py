@@ -9,5 +9,6 @@ from agentvine.runtimes.sandbox.bubblewrap import (
     SandboxUnavailable,
     find_bubblewrap,
 )
+from agentvine.runtimes.sandbox.doors import doors_to
 
-__all__ = ["Bubblewrap", "Sandbox", "SandboxUnavailable", "find_bubblewrap"]
+__all__ = ["Bubblewrap", "Sandbox", "SandboxUnavailable", "doors_to", "find_bubblewrap"]

@@ -1,8 +1,8 @@
-"""Inside the sandbox: a TCP port on loopback that leads to the egress proxy's Unix socket.
+"""Inside the sandbox: TCP ports on loopback that lead to Unix sockets of the worker's.
 
-Started by path with ``python -I -S``; it imports nothing of ours. Arguments: the port, the socket,
-and the program's command line. The program is this very process; the bridge is its child, and
-ends with the sandbox.
+Started by path with ``python -I -S``; it imports nothing of ours. Arguments: ports with their
+sockets, as ``PORT=PATH,PORT=PATH``, and the program's command line. The program is this very
+process; the bridge is its child, and ends with the sandbox.
 """
 
 import os
@@ -15,18 +15,26 @@ _CHUNK = 64 * 1024
 
 def main() -> None:
     """Listen, leave a child behind that relays, and become the program."""
-    port, target, argv = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
-    server = socket.create_server(("127.0.0.1", port))
+    argv = sys.argv[2:]
+    pairs = [pair.split("=", 1) for pair in sys.argv[1].split(",")]
+    servers = [(socket.create_server(("127.0.0.1", int(port))), path) for port, path in pairs]
     if os.fork() == 0:  # lint: allow AV011 (inside the sandbox, without our code)
         null = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1, 2):
             os.dup2(null, fd)
-        while True:
-            client, _ = server.accept()
-            threading.Thread(target=_serve, args=(client, target), daemon=True).start()
-    server.close()
+        for pair in servers[1:]:
+            threading.Thread(target=_accept, args=pair, daemon=True).start()
+        _accept(*servers[0])
+    for server, _ in servers:
+        server.close()
     # lint: allow AV011 (the program takes this one's place)
     os.execvp(argv[0], argv)  # noqa: S606 - that is what we are for
+
+
+def _accept(server: socket.socket, target: str) -> None:
+    while True:
+        client, _ = server.accept()
+        threading.Thread(target=_serve, args=(client, target), daemon=True).start()
 
 
 def _serve(client: socket.socket, target: str) -> None:

@@ -1,8 +1,9 @@
 """The sandbox itself: what a run sees of the machine, put together as a call of bubblewrap.
 
 Everything begins empty. The system's programs are there to read, a few files of /etc, the work
-tree to write, and what the policy names. No network but the egress proxy's socket, no processes
-but its own, no home, no descriptors, no capabilities, no way to make namespaces.
+tree to write, and what the policy names. No network but the egress proxy's socket and the doors to
+our own server, no processes but its own, no home, no descriptors, no capabilities, no way to make
+namespaces.
 """
 
 import os
@@ -18,11 +19,12 @@ from agentvine.kit.errors import AppError, Unavailable
 from agentvine.kit.ids import random_token
 from agentvine.kit.process import ProcessSpec, Stream, run_process
 from agentvine.protocol.runs import SandboxNetwork, SandboxPolicy
+from agentvine.runtimes.sandbox.doors import Door
 from agentvine.runtimes.sandbox.egress import AllowList, EgressProxy
 from agentvine.runtimes.sandbox.seccomp import build_filter
 
 HOME = "/home/agent"
-_PROXY_PORT = 3128
+_PROXY_PORTS = range(3128, 3160)
 _SOCKET_DIR = "/run/agentvine"
 _BRIDGE = Path(__file__).with_name("bridge.py")
 _BRIDGE_INSIDE = f"{_SOCKET_DIR}-bridge.py"
@@ -97,6 +99,8 @@ class Sandbox:
     tmp_bytes: int | None = None
     """How large each of its private folders may grow."""
     tls_ports: frozenset[int] = field(default=frozenset({443, 8443}))
+    doors: frozenset[Door] = frozenset()
+    """Servers that its program may reach whatever the policy says."""
 
     @asynccontextmanager
     async def prepare(
@@ -108,20 +112,63 @@ class Sandbox:
             SandboxUnavailable: A folder that the policy names is not there, or may not be opened.
         """
         async with AsyncExitStack() as stack:
-            proxy, socket_dir = None, None
-            if self.policy.network is SandboxNetwork.ALLOW_LIST:
-                # Not in the data directory: a socket's path has to be short.
-                socket_dir = stack.enter_context(tempfile.TemporaryDirectory(prefix="agentvine-"))
-                proxy = EgressProxy(AllowList(self.policy.allowed_hosts), tls_ports=self.tls_ports)
-                await stack.enter_async_context(proxy.listening(Path(socket_dir, "egress")))
+            ways = await self._open_ways(stack)
             files = stack.enter_context(ExitStack())
             call = _Call(self, files)
             yield Prepared(
-                argv=call.build(argv, socket_dir),
-                environment=_environment(environment, has_proxy=proxy is not None),
+                argv=call.build(argv, ways),
+                environment=self._environment(environment, ways),
                 descriptors=tuple(call.descriptors),
-                proxy=proxy,
+                proxy=ways.proxy,
             )
+
+    def _environment(self, given: Mapping[str, str], ways: "_Ways") -> dict[str, str]:
+        # Of homes there is the sandbox's own, and one that the run was given.
+        home = given.get("HOME", "")
+        own = {"HOME": home if home and Path(home) in self.writable else HOME, "TMPDIR": "/tmp"}  # noqa: S108 - its own
+        own |= {"USER": "agent", "LOGNAME": "agent", "SHELL": "/bin/sh"}
+        if ways.proxy is not None:
+            address = f"http://127.0.0.1:{ways.proxy_port}"
+            for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+                own[name] = address
+        if ways.direct_hosts:
+            own["NO_PROXY"] = own["no_proxy"] = ",".join(dict.fromkeys(ways.direct_hosts))
+        return {**given, **own}
+
+    async def _open_ways(self, stack: AsyncExitStack) -> "_Ways":
+        is_open = self.policy.network is SandboxNetwork.ALLOW_LIST
+        direct = sorted(door for door in self.doors if door.is_direct)
+        far = self.doors.difference(direct)
+        ways = _Ways()
+        if not (is_open or self.doors):
+            return ways
+        # Not in the data directory: a socket's path has to be short.
+        ways.folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="agentvine-"))
+        for door in direct:
+            name = f"{door.host}-{door.port}"
+            await stack.enter_async_context(door.listening(Path(ways.folder, name)))
+            ways.sockets[door.port] = name
+            ways.direct_hosts.append(door.host)
+        if is_open or far:
+            hosts = self.policy.allowed_hosts if is_open else []
+            ways.proxy = EgressProxy(AllowList(hosts), tls_ports=self.tls_ports, doors=far)
+            await stack.enter_async_context(ways.proxy.listening(Path(ways.folder, "egress")))
+            ways.proxy_port = next(port for port in _PROXY_PORTS if port not in ways.sockets)
+            ways.sockets[ways.proxy_port] = "egress"
+        return ways
+
+
+@dataclass(slots=True)
+class _Ways:
+    """How a sandbox is left."""
+
+    folder: str | None = None
+    """Where the sockets are."""
+    sockets: dict[int, str] = field(default_factory=dict[int, str])
+    """By the port of its loopback."""
+    direct_hosts: list[str] = field(default_factory=list[str])
+    proxy: EgressProxy | None = None
+    proxy_port: int = 0
 
 
 class _Call:
@@ -133,7 +180,7 @@ class _Call:
         self._argv: list[str] = [sandbox.bubblewrap.program]
         self.descriptors: list[int] = []
 
-    def build(self, argv: Sequence[str], socket_dir: str | None) -> list[str]:
+    def build(self, argv: Sequence[str], ways: _Ways) -> list[str]:
         worktree = str(self._sandbox.worktree)
         self._add("--unshare-user", "--unshare-all", "--disable-userns", "--die-with-parent")
         self._add("--new-session", "--cap-drop", "ALL", "--uid", "1000", "--gid", "1000")
@@ -152,8 +199,8 @@ class _Call:
         for path in self._sandbox.writable:
             self._add("--bind", str(path), str(path))
         inner = list(argv)
-        if socket_dir is not None:
-            inner = self._add_bridge(socket_dir, inner)
+        if ways.folder is not None:
+            inner = self._add_bridge(ways.folder, ways.sockets, inner)
         self._add("--remount-ro", "/", "--chdir", worktree)
         self._add("--seccomp", str(self._file(self._sandbox.bubblewrap.filter)))
         return [*self._argv, "--", *inner]
@@ -184,7 +231,9 @@ class _Call:
         for path in policy.writable:
             self._add("--bind", _checked(path), path)
 
-    def _add_bridge(self, socket_dir: str, argv: list[str]) -> list[str]:
+    def _add_bridge(
+        self, socket_dir: str, sockets: Mapping[int, str], argv: list[str]
+    ) -> list[str]:
         """The interpreter we run on is the one thing of ours that is there for sure."""
         python = Path(sys.executable).resolve()
         for prefix in dict.fromkeys((python.parent.parent, Path(sys.base_prefix).resolve())):
@@ -192,8 +241,8 @@ class _Call:
                 self._add("--ro-bind", str(prefix), str(prefix))
         self._add("--ro-bind", socket_dir, _SOCKET_DIR)
         self._add("--ro-bind", str(_BRIDGE), _BRIDGE_INSIDE)
-        target = f"{_SOCKET_DIR}/egress"
-        return [str(python), "-I", "-S", _BRIDGE_INSIDE, str(_PROXY_PORT), target, *argv]
+        targets = ",".join(f"{port}={_SOCKET_DIR}/{name}" for port, name in sockets.items())
+        return [str(python), "-I", "-S", _BRIDGE_INSIDE, targets, *argv]
 
     def _file(self, content: bytes) -> int:
         """Hand content over by a descriptor: nothing of it is on the disk."""
@@ -268,13 +317,3 @@ def _checked(path: str) -> str:
     if str(real) in _FORBIDDEN or any(real.is_relative_to(each) for each in inner):
         raise SandboxUnavailable(f"{path} is not to be seen in a sandbox; name a folder of tools.")
     return str(real)
-
-
-def _environment(given: Mapping[str, str], *, has_proxy: bool) -> dict[str, str]:
-    own = {"HOME": HOME, "TMPDIR": "/tmp", "USER": "agent", "LOGNAME": "agent"}  # noqa: S108 - its own
-    own["SHELL"] = "/bin/sh"
-    if has_proxy:
-        address = f"http://127.0.0.1:{_PROXY_PORT}"
-        for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
-            own[name] = address
-    return {**given, **own}

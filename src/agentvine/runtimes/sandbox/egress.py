@@ -20,13 +20,15 @@ from urllib.parse import urlsplit
 import structlog
 
 from agentvine.runtimes.sandbox.client_hello import NotTls, needed_bytes, server_name
+from agentvine.runtimes.sandbox.doors import Door
+from agentvine.runtimes.sandbox.relaying import relay, relay_both, relay_some
 
 _MAX_HEAD = 64 * 1024
 _MAX_CONNECTIONS = 256
 _HEAD_SECONDS = 30.0
 _CONNECT_SECONDS = 30.0
-_CHUNK = 64 * 1024
 _TLS_PORTS = frozenset({443, 8443})
+_ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 log = structlog.get_logger(__name__)
 
@@ -59,6 +61,8 @@ class EgressProxy:
 
     allowed: AllowList
     tls_ports: frozenset[int] = _TLS_PORTS
+    doors: frozenset[Door] = frozenset()
+    """Servers that may be reached whatever the list says, by TLS or without."""
     refused: list[str] = field(default_factory=list[str])
     """What was asked for and not let through, for the run's log; the first hundred."""
     _connections: int = 0
@@ -119,17 +123,21 @@ class EgressProxy:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: str
     ) -> None:
         host, port = _host_and_port(f"//{target}", 443)
-        if port not in self.tls_ports:
+        is_door = Door(host, port) in self.doors
+        if port not in self.tls_ports and not is_door:
             raise Refused(f"port {port} of {host} is not one for TLS")
-        self._check(host)
-        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        self._check(host, port)
+        writer.write(_ESTABLISHED)
         await writer.drain()
+        if is_door:
+            await relay_both(reader, writer, *await self._open(host, port))
+            return
         # Nothing goes out before the connection itself has named the same host.
         async with asyncio.timeout(_HEAD_SECONDS):
             hello = await _read_hello(reader, host)
         upstream = await self._open(host, port)
         upstream[1].write(hello)
-        await _relay_both(reader, writer, *upstream)
+        await relay_both(reader, writer, *upstream)
 
     async def _forward(  # the parts of one request
         self,
@@ -142,7 +150,7 @@ class EgressProxy:
         if not target.lower().startswith("http://"):
             raise Refused(f"{method} {target[:200]} is no request to a proxy")
         host, port = _host_and_port(target, 80)
-        self._check(host)
+        self._check(host, port)
         fields = [(name.strip().lower(), value.strip()) for name, _, value in _split(headers)]
         hosts = [value for name, value in fields if name == "host"]
         if len(hosts) != 1 or _host_and_port(f"//{hosts[0]}", 80) != (host, port):
@@ -163,15 +171,15 @@ class EgressProxy:
         # One request and no more: a second one on this connection would not be looked at.
         head = "\r\n".join([f"{method} {path} HTTP/1.1", *kept, "connection: close", "", ""])
         sink.write(head.encode("latin-1"))
-        up = asyncio.create_task(_relay_some(reader, sink, int(next(iter(lengths), "0"))))
+        up = asyncio.create_task(relay_some(reader, sink, int(next(iter(lengths), "0"))))
         try:
-            await _relay(source, writer)
+            await relay(source, writer)
         finally:
             up.cancel()
             sink.close()
 
-    def _check(self, host: str) -> None:
-        if not self.allowed.allows(host):
+    def _check(self, host: str, port: int) -> None:
+        if Door(host, port) not in self.doors and not self.allowed.allows(host):
             raise Refused(f"{host} is not on the allow-list")
 
     async def _open(
@@ -182,7 +190,8 @@ class EgressProxy:
         for *_, address in found:
             inner = ipaddress.ip_address(str(address[0]).partition("%")[0])
             # Who writes a name down knows where it leads; a whole domain may lead anywhere.
-            if not inner.is_global and not self.allowed.is_named(host):
+            is_meant = self.allowed.is_named(host) or Door(host, port) in self.doors
+            if not inner.is_global and not is_meant:
                 raise Refused(f"{host} leads into the private network")
         async with asyncio.timeout(_CONNECT_SECONDS):
             return await asyncio.open_connection(str(found[0][4][0]), port)
@@ -220,37 +229,6 @@ async def _read_hello(reader: asyncio.StreamReader, host: str) -> bytes:
     if named.rstrip(".") != host:
         raise Refused(f"the connection to {host} asks for {named[:200]}")
     return record
-
-
-async def _relay_both(
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    source: asyncio.StreamReader,
-    sink: asyncio.StreamWriter,
-) -> None:
-    up = asyncio.create_task(_relay(reader, sink))
-    try:
-        await _relay(source, writer)
-    finally:
-        up.cancel()
-        sink.close()
-
-
-async def _relay(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while chunk := await source.read(_CHUNK):
-            sink.write(chunk)
-            await sink.drain()
-        if sink.can_write_eof():
-            sink.write_eof()
-
-
-async def _relay_some(source: asyncio.StreamReader, sink: asyncio.StreamWriter, left: int) -> None:
-    with contextlib.suppress(OSError):
-        while left and (chunk := await source.read(min(_CHUNK, left))):
-            left -= len(chunk)
-            sink.write(chunk)
-            await sink.drain()
 
 
 async def _say(writer: asyncio.StreamWriter, status: str, text: str) -> None:
