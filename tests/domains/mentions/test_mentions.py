@@ -79,6 +79,7 @@ async def test_a_mentioned_architect_answers_once_and_is_paid_for(shared_api: Ap
         await asyncio.gather(*(desk.answer(each) for each in ids * 5))
         [request] = model.requests
     total = await space.owner.get(talk)
+    paid = await space.owner.get("/usage/calls", params={"project_id": space.project_id})
 
     [_, question, answer] = items
     assert question["mentions"][0]["reply_id"] == answer["id"]
@@ -88,6 +89,8 @@ async def test_a_mentioned_architect_answers_once_and_is_paid_for(shared_api: Ap
     assert answer["model_used"] == MODEL
     assert (total["tokens_in"], total["tokens_out"]) == (500, 50)
     assert float(total["cost_usd"]) == float(answer["cost_usd"]) > 0
+    [call] = paid["items"]
+    assert (call["message_id"], call["tokens_in"]) == (answer["id"], 500)
     assert [each["name"] for each in total["participants"]] == [agent["name"]]
     assert len((await space.owner.get(f"{talk}/messages"))["items"]) == 3
     told = str(request.body)

@@ -30,8 +30,8 @@ _CONNECT_SECONDS = 10.0
 _MILLION = 1_000_000
 _IPV6 = 6
 
-Settled = Callable[[Used, Decimal], None]
-"""Told what a call used, and what that costs in dollars."""
+Settled = Callable[[str, Used, Decimal], None]
+"""Told a call's request id, what it used, and what that costs in dollars."""
 
 log = structlog.get_logger(__name__)
 
@@ -42,9 +42,12 @@ class Bill:
 
     used: Used = field(default_factory=Used)
     usd: Decimal = Decimal(0)
+    request_ids: list[str] = field(default_factory=list[str])
+    """Of the calls, as the books have them."""
 
-    def add(self, used: Used, usd: Decimal) -> None:
+    def add(self, request_id: str, used: Used, usd: Decimal) -> None:
         """Count one call."""
+        self.request_ids.append(request_id)
         self.used = Used(input=self.used.input + used.input, output=self.used.output + used.output)
         self.usd += usd
 
@@ -202,7 +205,7 @@ class _Books:
             booked, Outcome(tokens, cost, duration_ms, is_estimated, notes)
         )
         if self.on_settled is not None:
-            self.on_settled(used, cost)
+            self.on_settled(call.request_id, used, cost)
 
     async def release(self, call: PlannedCall) -> None:
         self._open.pop(call.request_id)

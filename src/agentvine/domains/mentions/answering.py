@@ -26,6 +26,7 @@ from agentvine.domains.identity import history
 from agentvine.domains.identity.models import User
 from agentvine.domains.projects.models import Repository
 from agentvine.domains.tasks import service as tasks
+from agentvine.domains.usage.books import name_message
 from agentvine.domains.usage.calls import Payer
 from agentvine.kit.actor import SystemActor, UserActor
 from agentvine.kit.errors import AppError, Invalid, Unavailable
@@ -128,7 +129,7 @@ class MentionDesk:
             project_id=conversation.project_id,
             agent_id=agent.id,
             agent_type=agent.type.value,
-            conversation_id=conversation.id,  # the message that pays for it is the answer itself
+            conversation_id=conversation.id,  # the answer is named when it is there
         )
         async with self.database.read() as read:
             offer = await offer_to(read, payer)
@@ -262,6 +263,8 @@ async def _reply(
     )
     tx.add(message)
     await tx.flush()
+    if cost.request_ids:
+        await name_message(tx, cost.request_ids, message.id)
     mention.state, mention.reply_id = MentionState.ANSWERED, message.id
     mention.detail, mention.leased_until = None, None
     history.announce(

@@ -209,6 +209,16 @@ async def _write_row(tx: Transaction, call: Call, outcome: Outcome) -> _Change |
     return change
 
 
+async def name_message(
+    tx: Transaction, request_ids: Collection[str], message_id: uuid.UUID
+) -> None:
+    """Let counted calls name the message that came of them; its own totals are the caller's."""
+    table = table_of(TokenUsage)
+    await tx.execute(
+        update(table).where(table.c.request_id.in_(request_ids)).values(message_id=message_id)
+    )
+
+
 async def _add_to_totals(tx: Transaction, call: Call, change: _Change) -> None:
     """What a task and a message used in all, kept in the same transaction."""
     if call.payer.task_id is not None:
