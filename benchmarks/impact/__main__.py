@@ -3,6 +3,7 @@
 import argparse
 import ast
 import asyncio
+import gc
 import resource
 import subprocess
 import tempfile
@@ -32,6 +33,7 @@ def total_{name}(lines: list[int], factor: int = {part}) -> int:
             result -= max(line, factor, {number})
     return round(result / (factor or 1))
 '''
+_LOOKS_AGAIN = 5
 _REQUEST = "Round the totals of invoices half up, and tell who uses them"
 
 
@@ -61,7 +63,7 @@ def write_files(folder: Path, count: int) -> None:
 
 
 async def measure(folder: Path, database: Database) -> dict[str, Took]:
-    """Once from nothing, then from the cache, then what parsing alone takes."""
+    """What parsing alone takes, once from nothing, and the middle of five from the cache."""
     git = Git()
     head = subprocess.run(
         ("git", "-C", folder, "rev-parse", "HEAD"), check=True, capture_output=True, text=True
@@ -75,11 +77,17 @@ async def measure(folder: Path, database: Database) -> dict[str, Took]:
         for path in sorted(folder.rglob("*.py")):
             ast.parse(path.read_bytes())
 
-    return {
-        "ast.parse of all files": await _timed(parse),
-        "first look": await _timed(look),
-        "look again": await _timed(look),
-    }
+    # As a server does when it has started.
+    gc.collect()
+    gc.freeze()
+    try:
+        return {
+            "ast.parse of all files": await _timed(parse),
+            "first look": await _timed(look),
+            "look again": _middle([await _timed(look) for _ in range(_LOOKS_AGAIN)]),
+        }
+    finally:
+        gc.unfreeze()
 
 
 def table(took: dict[str, Took]) -> str:
@@ -117,6 +125,10 @@ async def _timed(action: Callable[[], Awaitable[None]]) -> Took:
     cpu, began = _cpu_seconds(), time.monotonic()
     await action()
     return Took(time.monotonic() - began, _cpu_seconds() - cpu)
+
+
+def _middle(took: list[Took]) -> Took:
+    return sorted(took, key=lambda each: each.seconds)[len(took) // 2]
 
 
 def _cpu_seconds() -> float:

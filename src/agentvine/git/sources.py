@@ -38,8 +38,8 @@ async def find_mentions(
     if result.exit_code not in {0, 1} and not result.is_truncated:
         raise failed(args, result)
     found: dict[str, set[str]] = defaultdict(set)
-    # Each line is the commit and the path, a NUL, and the word as it stands there.
-    for line in result.stdout.split(b"\n"):
+    # Each line is the commit and the path, a NUL, and the word as it stands there; most come again.
+    for line in set(result.stdout.split(b"\n")):
         place, _, word = line.partition(b"\0")
         if word:
             found[_shown(place.partition(b":")[2])].add(word.decode("utf-8", "replace").lower())

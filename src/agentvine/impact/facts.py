@@ -6,7 +6,7 @@ hash and used for every commit and every repository that has it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from posixpath import basename, splitext
 from typing import Any, NamedTuple
 
 FACTS_VERSION = 1
@@ -68,8 +68,9 @@ class FileFacts:
 
 def language_of(path: str) -> str | None:
     """The language of a file by its name; None when we read nothing out of it."""
-    pure = PurePosixPath(path)
-    return "go.mod" if pure.name == "go.mod" else _LANGUAGES.get(pure.suffix.lower())
+    if basename(path) == "go.mod":
+        return "go.mod"
+    return _LANGUAGES.get(splitext(path)[1].lower())
 
 
 def facts_to_json(facts: FileFacts) -> list[Any]:

@@ -11,7 +11,8 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from posixpath import splitext
 
 from agentvine.git.runner import Git
 from agentvine.git.sources import find_mentions
@@ -109,7 +110,7 @@ def _likely_files(
     for spelt in dict.fromkeys(_SPELT_OUT.findall(request)):
         _add_spelt_out(found, paths, candidates, spelt)
     for path, candidate in candidates.items():
-        if is_test(path) or PurePosixPath(path).suffix.lower() in _PROSE:
+        if is_test(path) or splitext(path)[1].lower() in _PROSE:
             candidate.score *= _LIGHT
     _add_neighbours(found, candidates)
     return _best(candidates)

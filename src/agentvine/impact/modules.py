@@ -7,7 +7,7 @@ is not found; nothing is ever run to find out.
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
-from posixpath import dirname, join, normpath
+from posixpath import basename, dirname, join, normpath, splitext
 
 from agentvine.impact.facts import FileFacts, Import, language_of
 
@@ -58,12 +58,11 @@ class ModuleIndex:
         return {file for each in facts.imports for file in resolve(path, each)} - {path}
 
     def _add(self, path: str) -> None:
-        pure = PurePosixPath(path)
         if path.endswith(".java"):
             found = self._facts.get(path)
             # A file that is gone lies where its package is.
-            package = found.package if found else str(pure.parent).replace("/", ".")
-            self._classes[package, pure.stem].append(path)
+            package = found.package if found else dirname(path).replace("/", ".")
+            self._classes[package, splitext(basename(path))[0]].append(path)
             self._java_packages[package].append(path)
         elif path.endswith(".go") and not path.endswith("_test.go"):
             self._go_folders[dirname(path)].append(path)
@@ -152,11 +151,12 @@ def module_names(path: str, packages: set[str]) -> set[str]:
 
     From the repository's top, from ``src``, or from wherever its outermost package lies.
     """
-    pure = PurePosixPath(path)
-    parts = pure.parent.parts if _is_package(path) else (*pure.parent.parts, pure.stem)
+    # Each file is looked at: taking the text apart is several times quicker than a path's object.
+    *folders, name = path.split("/")
+    parts = folders if _is_package(path) else [*folders, splitext(name)[0]]
     names: set[str] = set()
-    start = len(pure.parent.parts)
-    while start and "/".join(pure.parts[:start]) in packages:
+    start = len(folders)
+    while start and "/".join(folders[:start]) in packages:
         start -= 1
     names.add(".".join(parts[start:]))
     names.add(".".join(parts))
@@ -166,7 +166,7 @@ def module_names(path: str, packages: set[str]) -> set[str]:
 
 
 def _is_package(path: str) -> bool:
-    return PurePosixPath(path).stem == "__init__"
+    return splitext(basename(path))[0] == "__init__"
 
 
 def _rust_module(path: str) -> str:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
 
 from agentvine.impact.reading import CommitMap
 from agentvine.protocol.impact import Dependants, Reach, Risk, RiskLevel
@@ -30,15 +29,15 @@ _BUILD = re.compile(
 
 def is_test(path: str) -> bool:
     """Whether a file is a test, or helps tests, by the usual names."""
-    pure = PurePosixPath(path)
-    is_in_folder = any(part.lower() in _TEST_FOLDERS for part in pure.parts[:-1])
-    return is_in_folder or _TEST_NAME.fullmatch(pure.name) is not None
+    *folders, name = path.split("/")
+    is_in_folder = any(folder.lower() in _TEST_FOLDERS for folder in folders)
+    return is_in_folder or _TEST_NAME.fullmatch(name) is not None
 
 
 def is_migration(path: str) -> bool:
     """Whether a file changes a database's schema, by the usual places."""
-    pure = PurePosixPath(path)
-    return any(part.lower() in _MIGRATION_FOLDERS for part in pure.parts[:-1])
+    *folders, _ = path.split("/")
+    return any(folder.lower() in _MIGRATION_FOLDERS for folder in folders)
 
 
 def reach_of(found: CommitMap, files: Sequence[str], *, broken: Iterable[str] = ()) -> Reach:
