@@ -37,6 +37,9 @@ from agentvine.kit.words import Phrase, WordQuery
 MAX_RANKED = 1000
 """Of more rows than this the newest are ranked: to rank is to read each one's words."""
 
+MAX_RANKED_BY_ANY = 500
+"""The same where any of the words will do: there are up to thirty, and each row has some."""
+
 _LANGUAGE: ColumnElement[str] = literal_column("'english'")
 _HEAD_WEIGHT, _BODY_WEIGHT = 4.0, 1.0
 _MARKS = "!\"#$%&''()*+,-./:;<=>?@[\\]^_`{|}~"
@@ -83,7 +86,7 @@ class SqliteFullText:
         rank = -func.bm25(itself, 0.0, 0.0, _HEAD_WEIGHT, _BODY_WEIGHT, type_=Float())
         found = itself.op("MATCH")(_match(query, scope))
         statement = select(words.c.ident, rank.label("rank")).where(found)
-        return statement.order_by(words.c.rowid.desc()).limit(MAX_RANKED).subquery()
+        return statement.order_by(words.c.rowid.desc()).limit(_most_ranked(query)).subquery()
 
 
 class PostgresFullText:
@@ -102,7 +105,7 @@ class PostgresFullText:
             select(words.c.ident, words.c.words)
             .where(words.c.words.op("@@")(found))
             .order_by(words.c.ident.desc())
-            .limit(MAX_RANKED)
+            .limit(_most_ranked(query))
             .subquery()
         )
         rank = func.ts_rank(newest.c.words, wanted, literal_column("1"), type_=Float())
@@ -140,6 +143,10 @@ def keep_words(index: WordIndex, registry: Registry = REGISTRY) -> None:
             # Columns named here could not be dropped there; the function looks at them itself.
             postgresql=f"AFTER {verb.upper()} {call}",
         )
+
+
+def _most_ranked(query: WordQuery) -> int:
+    return MAX_RANKED_BY_ANY if query.is_any else MAX_RANKED
 
 
 class _SqliteIndex:

@@ -21,12 +21,16 @@ from agentvine.domains.agents.models import MEMORY_WORDS, Agent, AgentMemory
 from agentvine.domains.projects import queries as projects
 from agentvine.kit.actor import Actor
 from agentvine.kit.pagination import Page, PageRequest
-from agentvine.kit.words import any_word, rough_tokens
+from agentvine.kit.words import WordQuery, any_word, rough_tokens
 from agentvine.protocol.memories import RECALL_TOKENS
 
 _RELEVANCE, _IMPORTANCE, _RECENCY = 0.6, 0.25, 0.15
 _HALF_LIFE_DAYS = 30.0
 _LOOKED_AT = 200
+_WORDS_OF_RUN = 20
+"""Of a task's title and description, which says first what it is about; each one is looked for."""
+_LOOKED_AT_FOR_RUN = 100
+"""Three times as many as there is room for, most often."""
 ALWAYS_TOLD = 9
 """From this importance on, a run is told it whatever it is about."""
 _ALWAYS_LOOKED_AT = 50
@@ -88,10 +92,11 @@ async def list_memories(
 async def recall(read: ReadSession, actor: Actor, agent: Agent, asked: Asked) -> Recall:
     """What an agent remembers of something, as much as there is room for."""
     seen = visible_memories(actor, agent)
-    if any_word(asked.text).is_empty:
+    words = any_word(asked.text)
+    if words.is_empty:
         found = await _most_important(read, seen, asked, _LOOKED_AT)
     else:
-        found = await _related(read, seen, agent, asked)
+        found = await _related(read, seen, agent, asked, words, _LOOKED_AT)
     return _with_room(_weighed(found), asked)
 
 
@@ -100,7 +105,8 @@ async def recall_for_run(
 ) -> Sequence[Recalled]:
     """What a run is told: what is most important anyway, then what has to do with its task."""
     seen = visible_memories(actor, agent)
-    related = await _related(read, seen, agent, asked)
+    words = any_word(asked.text, _WORDS_OF_RUN)
+    related = await _related(read, seen, agent, asked, words, _LOOKED_AT_FOR_RUN)
     known = {each.memory.id for each in related}
     important = await _most_important(read, seen, asked, _ALWAYS_LOOKED_AT)
     always = [
@@ -133,9 +139,13 @@ class _Found:
 
 
 async def _related(
-    read: ReadSession, seen: Select[AgentMemory], agent: Agent, asked: Asked
+    read: ReadSession,
+    seen: Select[AgentMemory],
+    agent: Agent,
+    asked: Asked,
+    words: WordQuery,
+    limit: int,
 ) -> list[_Found]:
-    words = any_word(asked.text)
     if words.is_empty:
         return []
     ranked = read.dialect.full_text.ranked(MEMORY_WORDS, words, {"agent_id": [agent.id]})
@@ -144,7 +154,7 @@ async def _related(
         .join(ranked, ranked.c.ident == AgentMemory.id)
         .where(*_conditions(read, asked))
         .order_by(ranked.c.rank.desc(), AgentMemory.id.desc())
-        .limit(_LOOKED_AT)
+        .limit(limit)
     )
     return [_Found(memory, rank, age) for memory, rank, age in await read.execute(query)]
 
