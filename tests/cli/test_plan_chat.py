@@ -1,5 +1,6 @@
 """Talking about a plan at a terminal: what is said is seen, and saved when it is accepted."""
 
+import json
 from pathlib import Path
 
 from anyio.from_thread import start_blocking_portal
@@ -20,6 +21,10 @@ def test_a_plan_is_talked_over_and_a_proposal_saved(cli: Cli, repository: Repo, 
     name, where = repository.path.name, ("--repo", str(repository.path))
     cli.ok("repo", "register", str(repository.path))
     cli.ok("plan", "create", "beds", *where)
+    text = tmp_path / "soil.md"
+    text.write_text("Peat is not wanted.\n")
+    of = ("--project", name, "--type", "guide", "--file", str(text))
+    cli.ok("document", "add", "Soil", *of, "--tag", "garden")
     key = tmp_path / "key"
     key.write_text("sk-canary-0123456789\n")
     with (
@@ -32,12 +37,17 @@ def test_a_plan_is_talked_over_and_a_proposal_saved(cli: Cli, repository: Repo, 
         )
         talk = ("plan", "chat", "beds", *where)
         nothing = cli(*talk, "How do we begin?")
-        said = cli.ok(*talk, "How do we begin?", "--model", "claude-haiku-4-5")
+        chosen = ("--document", "soil", "--tag", "garden")
+        said = cli.ok(*talk, "How do we begin?", "--model", "claude-haiku-4-5", *chosen)
+        sent = json.dumps(model.requests[0].body)
+        unknown = cli(*talk, "And then?", "--document", "Sand")
     before = cli.ok("plan", "show", "beds", *where).out
     saved = cli.ok(*talk, "--accept")
     ended = cli.ok(*talk, "--end", "--json").json
 
     assert nothing.exit_code == 2, "there is no model"
+    assert sent.count("Peat is not wanted.") == 1
+    assert "No document is called 'Sand'" in unknown.err
     assert "Let us dig first." in said.out
     assert "proposes feature_plan" in said.err
     assert "Grow greens." not in before

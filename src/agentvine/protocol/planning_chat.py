@@ -4,15 +4,18 @@ import uuid
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field
 
 from agentvine.protocol.base import Input, Output
+from agentvine.protocol.documents import Tag
 from agentvine.protocol.enums import ArtifactType, ChatSessionStatus
 from agentvine.protocol.plans import FilePath
 
 MAX_FILES = 20
+MAX_DOCUMENTS = 20
+MAX_TAGS = 5
 
 
 class ChatState(StrEnum):
@@ -34,7 +37,11 @@ class ChatSayIn(Input):
     model: str | None = Field(default=None, min_length=1, max_length=100)
     """None: that of the answer before, or the project's default."""
     files: list[FilePath] = Field(default_factory=list[str], max_length=MAX_FILES)
-    """Documents of the repository, at the plan's target branch, that the model reads for it."""
+    """Files of the repository, at the plan's target branch, that the model reads for it."""
+    documents: list[uuid.UUID] = Field(default_factory=list[uuid.UUID], max_length=MAX_DOCUMENTS)
+    """Documents of the project, or for all, that it reads for it."""
+    tags: Annotated[list[Tag], Field(max_length=MAX_TAGS)] = Field(default_factory=list[str])
+    """The same by their tags: what has most to do with what was said, while there is room."""
 
 
 class ProposalOut(Output):
@@ -60,6 +67,8 @@ class PlanChatMessageOut(Output):
     author: str | None
     model: str | None
     files: list[str]
+    documents: list[uuid.UUID]
+    tags: list[str]
     proposals: list[ProposalOut]
     tokens_in: int
     tokens_out: int

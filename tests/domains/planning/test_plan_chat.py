@@ -126,6 +126,48 @@ async def test_an_answer_is_kept_with_its_cost_and_its_proposal_saved_when_accep
     assert [row["role"] for row in ended["messages"]] == ["user", "assistant"] * 2
 
 
+async def test_the_model_reads_documents_that_were_chosen_by_id_or_tag_as_far_as_there_is_room(
+    shared_api: Api, tmp_path: Path
+):
+    async with talking(shared_api, tmp_path, USAGE + STEPS) as talk:
+        owner = talk.desk.owner
+        place = {"project_id": talk.desk.project_id, "document_type": "guide"}
+
+        async def write(title: str, content: str, *tags: str) -> str:
+            body = place | {"title": title, "content": content, "tags": list(tags)}
+            return str((await owner.post("/documents", body))["id"])
+
+        soil = await write("Soil", "Peat is not wanted.")
+        await write("Watering", "Every second day.", "garden")
+        await write("Unasked", "Nobody asks for this.", "kitchen")
+        await write("Long", "mulch " * 8_000 + "Slugs come at night. " + "mulch " * 8_000, "long")
+        answer = await talk.say("What about slugs?", documents=[soil], tags=["Garden", "long"])
+        [said, _] = (await owner.get(talk.path))["messages"]
+        await owner.call("DELETE", f"/documents/{soil}")
+        await talk.say("And what else?")
+        first, second = (json.dumps(request.body) for request in talk.model.requests)
+
+        stranger = await make_desk(shared_api)
+        theirs = place | {"title": "T", "content": "C", "project_id": stranger.project_id}
+        elsewhere = (await stranger.owner.post("/documents", theirs))["id"]
+        path, codes = f"{talk.path}/messages", list[str]()
+        for ids in ([elsewhere], ["00000000-0000-0000-0000-000000000000"]):
+            body = {"text": "Read it.", "documents": ids}
+            codes.append((await owner.refused("POST", path, 404, json=body))["code"])
+
+    assert answer["state"] == "complete"
+    assert (said["documents"], said["tags"]) == ([soil], ["garden", "long"])
+    for words in ("document Soil, version 1", "Peat is not", "Every second day.", "at night"):
+        assert words in first, words
+    assert "Nobody asks" not in first
+    assert "Only a part" in first
+    assert first.count("mulch") < 200
+    # The choice holds for the whole dialogue; what is gone is left out.
+    assert "Every second day." in second
+    assert "Peat is not" not in second
+    assert codes == ["document_not_found"] * 2
+
+
 async def test_a_proposal_that_does_not_fit_is_sent_back_and_never_saved(
     shared_api: Api, tmp_path: Path
 ):

@@ -314,9 +314,21 @@ async def _places(
 
 
 async def _find(session: Session, name: str, project: str | None) -> DocumentSummaryOut:
+    project_id = await resolve.project_id(session, project) if project else None
+    return await find_document(session, name, project_id)
+
+
+async def find_document(
+    session: Session, name: str, project_id: uuid.UUID | None
+) -> DocumentSummaryOut:
+    """A document by its id, or its title among those of a project and those for all.
+
+    Raises:
+        DocumentUnknown: None is called so.
+        NameAmbiguous: Several are.
+    """
     if (given := resolve.as_uuid(name)) is not None:
         return await session.client.documents.get(given)
-    project_id = await resolve.project_id(session, project) if project else None
     listed = session.client.documents.list(project_id=project_id)
     found = [row async for row in resolve.every(listed) if row.title.casefold() == name.casefold()]
     own = [row for row in found if row.project_id is not None] or found

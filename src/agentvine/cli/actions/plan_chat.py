@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import click
 
 from agentvine.cli import asking, resolve
+from agentvine.cli.actions.documents import find_document
 from agentvine.cli.output import printable
 from agentvine.cli.session import Session
 from agentvine.protocol.enums import ChatSessionStatus
@@ -28,6 +29,8 @@ async def chat(
     repo: str | None,
     model: str | None,
     files: Sequence[str],
+    documents: Sequence[str],
+    tags: Sequence[str],
     accept: bool,
     again: bool,
     new: bool,
@@ -40,9 +43,10 @@ async def chat(
         before = len(talk.messages)
         talk = await session.client.plan_chats.again(plan.id, talk.id)
         await _show(session, plan, talk.id, before)
+    ids = await _find_all(session, plan, documents)
     is_silent = again or accept or end
     for words in [text] if text else [] if is_silent else _lines():
-        body = ChatSayIn(text=words, model=model, files=list(files))
+        body = ChatSayIn(text=words, model=model, files=list(files), documents=ids, tags=list(tags))
         before = len((await session.client.plan_chats.get(plan.id, talk.id)).messages) + 1
         await session.client.plan_chats.say(plan.id, talk.id, body)
         await _show(session, plan, talk.id, before)
@@ -60,6 +64,13 @@ async def _open(session: Session, plan: PlanOut, *, is_new: bool) -> PlanChatOut
     if newest and not is_new and newest[0].status is ChatSessionStatus.ACTIVE:
         return newest[0]
     return await session.client.plan_chats.open(plan.id)
+
+
+async def _find_all(session: Session, plan: PlanOut, names: Sequence[str]) -> list[uuid.UUID]:
+    if not names:
+        return []
+    repository = await session.client.repositories.get(plan.repository_id)
+    return [(await find_document(session, name, repository.project_id)).id for name in names]
 
 
 def _lines() -> Iterator[str]:

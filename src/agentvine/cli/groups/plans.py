@@ -230,6 +230,16 @@ def search() -> None:
 @click.option(
     "--read", "files", metavar="PATH", multiple=True, help="A file of the repository it reads."
 )
+@click.option(
+    "--document",
+    "documents",
+    metavar="DOCUMENT",
+    multiple=True,
+    help="A document it reads: title or id.",
+)
+@click.option(
+    "--tag", "tags", metavar="TAG", multiple=True, help="Documents it reads: those with this tag."
+)
 @click.option("--accept", is_flag=True, help="Save what it proposed last in the draft.")
 @click.option("--again", is_flag=True, help="Ask once more what was interrupted or failed.")
 @click.option("--new", is_flag=True, help="Begin another chat.")

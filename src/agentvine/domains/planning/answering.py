@@ -6,15 +6,17 @@ renewed while it goes on, so an answer that a dead server left is known for one.
 
 import asyncio
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 from pydantic import ValidationError
 
-from agentvine.db.session import Database
+from agentvine.db.session import Database, ReadSession
 from agentvine.db.shielding import finish
 from agentvine.domains.gateway.doors import Bill, ModelDoors
+from agentvine.domains.knowledge.choosing import About, Given, chosen_documents
 from agentvine.domains.planning.briefing import look, system_prompt
 from agentvine.domains.planning.chat_log import ChatEntry, Proposal, read_entries, write_entries
 from agentvine.domains.planning.chats import CHANNEL, lock_chat
@@ -156,9 +158,10 @@ class ChatDesk:
             plan = await read.get_one(Plan, session.plan_id)
             repository = await read.get_one(Repository, plan.repository_id)
             text = render_plan(plan, await plans.get_content(read, plan))
+            documents = await _chosen(read, actor, repository, entries)
         files = list(dict.fromkeys(name for entry in entries for name in entry.files))
         seen = await look(self.desk, self.reader, repository, plan.target_branch, files)
-        talk = Conversation(await system_prompt(text, seen))
+        talk = Conversation(await system_prompt(text, seen, documents))
         _retell(talk, entries, answer.entry_id)
         model = next(entry.model for entry in entries if entry.id == answer.entry_id)
         payer = Payer(user_id=actor.user_id, project_id=repository.project_id)
@@ -169,6 +172,21 @@ class ChatDesk:
             if not any(result.is_error for result in results):
                 return
             talk.give(results)
+
+
+async def _chosen(
+    read: ReadSession, actor: UserActor, repository: Repository, entries: list[ChatEntry]
+) -> Sequence[Given]:
+    """The documents that were chosen in the dialogue, the last choice first."""
+    said = [entry for entry in reversed(entries) if entry.role == "user"]
+    ids = dict.fromkeys(each for entry in said for each in entry.documents)
+    tags = dict.fromkeys(tag for entry in said for tag in entry.tags)
+    about = About(
+        project_id=repository.project_id,
+        repository_id=repository.id,
+        text=said[0].text if said else "",
+    )
+    return await chosen_documents(read, actor, about, ids=ids, tags=tags)
 
 
 async def _hear(door: ModelDoor, model: str, talk: Conversation, answer: _Answer) -> Reply:

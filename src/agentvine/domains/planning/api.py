@@ -11,6 +11,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from agentvine.db.hints import heard_of
 from agentvine.domains.agents.errors import AgentNotFound, AgentUnusable
+from agentvine.domains.knowledge.errors import DocumentMisplaced, DocumentNotFound
 from agentvine.domains.planning import chats, queries, service
 from agentvine.domains.planning.answering import ChatDesk
 from agentvine.domains.planning.changes import ChangeWriter
@@ -86,6 +87,7 @@ _MAKE = (
 _PATH = "/plans/{plan_id}/chat/{chat_id}"
 _SEEN = (PlanNotFound, ChatNotFound)
 _WRITE = (*_SEEN, ProjectReadOnly, ProjectArchived, ChatBusy, ChatOver)
+_CHOICE = (DocumentNotFound, DocumentMisplaced)
 _EVENT_ID = re.compile(r"(\d{1,6})\.(\d{1,9})")
 _MAX_STREAM_SECONDS = 600.0
 """A stream ends then, and the client goes on from its last event."""
@@ -199,7 +201,9 @@ async def get_chat(
     return chat_out(await chats.get_chat(read, plan, chat_id), state.clock.now())
 
 
-@router.post(f"{_PATH}/messages", status_code=201, responses=responses(*_WRITE, ModelUnnamed))
+@router.post(
+    f"{_PATH}/messages", status_code=201, responses=responses(*_WRITE, ModelUnnamed, *_CHOICE)
+)
 async def say(
     plan_id: uuid.UUID, chat_id: uuid.UUID, body: ChatSayIn, actor: PlanWriter, state: State
 ) -> PlanChatOut:
@@ -209,7 +213,7 @@ async def say(
         await chats.get_chat(tx, plan, chat_id)
         session = await chats.lock_chat(tx, chat_id)
         assert session is not None, "it was just read, and its plan is locked"
-        answer = await chats.say(tx, session, repository, body)
+        answer = await chats.say(tx, actor, session, repository, body)
         shown = chat_out(session, tx.now)
     state.effect(ChatDesk).begin(actor, chat_id, answer.id)
     return shown

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from agentvine.domains.knowledge.choosing import Given
 from agentvine.domains.projects.desk import RepositoryDesk
 from agentvine.domains.projects.models import Repository
 from agentvine.git.diffs import read_file
@@ -14,6 +15,7 @@ _CHARACTERS_PER_TOKEN = 4
 _MAP_TOKENS = 6000
 _FILE_TOKENS = 12_000
 _FILES_TOKENS = 40_000
+"""All files and documents together; documents first, which take less than half of it."""
 _MAX_NAMES = 40
 
 _RULES = """\
@@ -65,11 +67,16 @@ async def look(
     return Seen(list(found.files), names, documents)
 
 
-async def system_prompt(plan_text: str, seen: Seen) -> str:
+async def system_prompt(plan_text: str, seen: Seen, documents: Sequence[Given] = ()) -> str:
     """All that the model is told before the dialogue."""
     shown = await asyncio.to_thread(draw_map, seen.paths, seen.names, _MAP_TOKENS)
     parts = [_RULES, f"# The plan as it stands\n\n{plan_text}", f"# The repository\n\n{shown}"]
-    left = _FILES_TOKENS * _CHARACTERS_PER_TOKEN
+    for given in documents:
+        name = f"document {given.document.title}, version {given.document.version}"
+        told = "" if given.is_whole else "(Only a part: the whole has no room here.)\n\n"
+        parts.append(f"# The {name}\n\n{told}{given.text}")
+    tokens = _FILES_TOKENS - sum(given.tokens for given in documents)
+    left = tokens * _CHARACTERS_PER_TOKEN
     for path, text in seen.documents.items():
         parts.append(f"# The file {path}\n\n{text[:left]}")
         left -= len(text[:left])

@@ -36,6 +36,8 @@ class ChatEntry(BaseModel):
     author: str | None = None
     model: str | None = None
     files: list[str] = Field(default_factory=list[str])
+    documents: list[uuid.UUID] = Field(default_factory=list[uuid.UUID])
+    tags: list[str] = Field(default_factory=list[str])
     proposals: list[Proposal] = Field(default_factory=list[Proposal])
     tokens_in: int = 0
     tokens_out: int = 0

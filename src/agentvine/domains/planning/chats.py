@@ -8,6 +8,7 @@ from agentvine.db.paging import fetch_page
 from agentvine.db.session import ReadSession, Transaction
 from agentvine.domains.gateway.queries import find_rules
 from agentvine.domains.identity import history
+from agentvine.domains.knowledge.choosing import check_choice
 from agentvine.domains.planning.chat_log import ChatEntry, Proposal, read_entries, write_entries
 from agentvine.domains.planning.errors import (
     ChatBusy,
@@ -22,6 +23,7 @@ from agentvine.domains.plans import service as plan_service
 from agentvine.domains.plans.enums import ChatSessionId, ChatSessionStatus
 from agentvine.domains.plans.models import ChatSession, Plan, PlanArtifact
 from agentvine.domains.projects.models import Repository
+from agentvine.kit.actor import UserActor
 from agentvine.kit.ids import new_id
 from agentvine.kit.pagination import Page, PageRequest
 from agentvine.protocol.planning_chat import ChatSayIn, ChatState
@@ -78,16 +80,24 @@ async def lock_chat(tx: Transaction, chat_id: uuid.UUID) -> ChatSession | None:
 
 
 async def say(
-    tx: Transaction, session: ChatSession, repository: Repository, wanted: ChatSayIn
+    tx: Transaction,
+    actor: UserActor,
+    session: ChatSession,
+    repository: Repository,
+    wanted: ChatSayIn,
 ) -> ChatEntry:
     """Say something, and let the answer begin: its entry, still empty.
 
     Raises:
+        DocumentNotFound: A document is not theirs to see.
+        DocumentMisplaced: A document is another project's.
         ChatOver: The dialogue is completed.
         ChatBusy: The model still answers.
         ModelUnnamed: There is no model to ask.
     """
     entries = await _ready(tx, session)
+    for document_id in wanted.documents:
+        await check_choice(tx, actor, repository.project_id, document_id)
     model = wanted.model or next((e.model for e in reversed(entries) if e.model), None)
     if model is None:
         model = (await find_rules(tx, repository.project_id)).default_model
@@ -100,6 +110,8 @@ async def say(
         author=tx.actor.label,
         model=model,
         files=list(wanted.files),
+        documents=list(wanted.documents),
+        tags=list(wanted.tags),
         created_at=tx.now,
     )
     return _begin(tx, session, [*entries, said], model)
