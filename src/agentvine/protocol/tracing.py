@@ -27,6 +27,7 @@ class LineModification(Output):
     status: ModificationStatus
     request: str
     requested_by: str
+    """A person's name, or what else asked for it."""
     merge_commit: str | None
     applied_at: datetime | None
     reverted_at: datetime | None

@@ -87,6 +87,8 @@ async def test_a_merged_line_leads_back_to_what_its_agent_was_told(shared_api: A
     assert (found["commit"]["path"], found["commit"]["line"]) == ("src/app.py", 4)
     assert found["merge_commit"] == change["merge_commit"]
     assert found["modification"]["id"] == change["id"]
+    asker = (await shop.space.owner.get("/auth/whoami"))["user"]["username"]
+    assert found["modification"]["requested_by"] == asker
     assert found["execution"]["id"] == change["execution_id"]
     assert (found["task"]["ref"], found["task"]["title"]) == ("T-1", "Count to four")
     assert found["plan"] == {"id": plan_id, "name": "grow", "version": 1, "step": "one"}

@@ -11,6 +11,7 @@ from agentvine.db.session import ReadSession
 from agentvine.domains.agents.models import Agent, AgentRevision
 from agentvine.domains.executions.briefs import instruction_of
 from agentvine.domains.executions.models import Execution
+from agentvine.domains.identity.models import User
 from agentvine.domains.modifications.models import Modification
 from agentvine.domains.plans.models import Plan
 from agentvine.domains.projects import queries as projects
@@ -94,7 +95,7 @@ async def trace_line(
         merge_commit=found.merge,
         is_ours=is_ours,
         trailers={name.value: value for name, value in trailers.items()},
-        modification=LineModification.model_validate(change) if change else None,
+        modification=await _modification(read, change),
         execution=LineExecution.model_validate(execution) if execution else None,
         task=_task_out(task),
         plan=_plan_out(known.plan, task),
@@ -104,6 +105,18 @@ async def trace_line(
         usage=await _usage(read, execution),
         notes=_notes(found, known, is_ours=is_ours, has_row=has_row),
     )
+
+
+async def _modification(
+    read: ReadSession, change: Modification | None
+) -> LineModification | None:
+    """With the name of who asked for it, where it was a person."""
+    if change is None:
+        return None
+    asker = _as_uuid(change.requested_by)
+    name = await read.scalar(select(User.username).where(User.id == asker)) if asker else None
+    told = LineModification.model_validate(change)
+    return told.model_copy(update={"requested_by": name or change.requested_by})
 
 
 def _trailers(found: LineFound) -> dict[Trailer, str]:
@@ -231,7 +244,11 @@ def _plan_out(plan: Plan | None, task: Task | None) -> LinePlan | None:
 
 
 def _id(trailers: dict[Trailer, str], name: Trailer) -> uuid.UUID | None:
+    return _as_uuid(trailers.get(name, ""))
+
+
+def _as_uuid(text: str) -> uuid.UUID | None:
     try:
-        return uuid.UUID(trailers.get(name, ""))
+        return uuid.UUID(text)
     except ValueError:
         return None
