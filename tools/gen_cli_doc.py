@@ -9,6 +9,7 @@ from agentvine.cli.failures import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EXIT_USAG
 from agentvine.cli.options import GLOBAL_OPTIONS
 from agentvine.cli.root import COMMANDS, root
 from agentvine.cli.session import EXIT_TERMINATED
+from agentvine.cli.verdict import Outcome
 from agentvine.kit.errors import AppError, title_of
 from tools.gen_errors_doc import CATEGORIES
 from tools.pages import Page, code, table, text_of
@@ -68,13 +69,14 @@ def _exit_codes() -> Iterator[str]:
     own: Mapping[int, str] = {
         0: "All went well. For `run` also: the change waits for approval, or there was nothing to "
         "change",
-        1: "The watched task failed, was cancelled, or its change could not be merged (`run`, "
-        "`demo`); something needs to be done (`doctor`, `db check`)",
+        1: "The watched task failed, cannot go on, was cancelled, or its change could not be "
+        "merged (`run`, `demo`); something needs to be done (`doctor`, `db check`)",
         EXIT_INTERRUPTED: "Interrupted by Ctrl-C",
         EXIT_BROKEN_PIPE: "Who read our output went away",
         EXIT_TERMINATED: "Ended by SIGTERM, or with its terminal",
     }
     by_code[EXIT_USAGE].insert(0, "The command line is wrong")
+    by_code[Outcome.BUDGET_USED_UP.exit_code].insert(0, "A budget stopped the task (`run`)")
     told = {**own, **{number: "; ".join(texts) for number, texts in by_code.items()}}
     yield from table(("Code", "Meaning"), ((str(key), told[key]) for key in sorted(told)))
     yield "The errors behind each code: [errors.md](errors.md).\n"

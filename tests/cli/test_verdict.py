@@ -67,9 +67,23 @@ def test_a_review_whose_change_was_not_read_yet_is_waited_for():
     assert judge(task(T.REVIEW), change(M.APPLIED)) is None
 
 
-def test_a_task_that_waits_for_more_budget_is_told_of_as_a_limit():
-    verdict = judge(task(T.BLOCKED), None, is_budget_used_up=True)
+@pytest.mark.parametrize(
+    ("blocked_by", "outcome", "exit_code"),
+    [
+        ("budget_used_up", Outcome.BUDGET_USED_UP, 6),
+        ("task_blocked", Outcome.BLOCKED, 1),
+    ],
+)
+def test_a_task_that_needs_somebody_is_not_waited_for(
+    blocked_by: str, outcome: Outcome, exit_code: int
+):
+    verdict = judge(task(T.BLOCKED), None, blocked_by=blocked_by)
 
     assert verdict is not None
-    assert (verdict.outcome, verdict.outcome.exit_code) == (Outcome.BUDGET_USED_UP, 6)
-    assert judge(task(T.IN_PROGRESS), None, is_budget_used_up=True) is None, "it goes on again"
+    assert (verdict.outcome, verdict.outcome.exit_code) == (outcome, exit_code)
+    assert judge(task(T.IN_PROGRESS), None, blocked_by=blocked_by) is None, "it goes on again"
+
+
+@pytest.mark.parametrize("blocked_by", ["dependencies", "files"])
+def test_what_others_hold_back_is_waited_for(blocked_by: str):
+    assert judge(task(T.BLOCKED), None, blocked_by=blocked_by) is None

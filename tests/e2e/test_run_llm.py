@@ -86,3 +86,13 @@ def test_a_budget_ends_an_agent_that_goes_round(
     told = [each.usage for each in went_round if each.usage]  # some only ask how long a call is
     assert attempt["model_calls"] == len(told)
     assert team.run("task", "cancel", task, cwd=repo.path).exit_code in (0, 5)
+
+
+def test_without_a_provider_it_ends_at_once_and_says_what_to_set(sandbox: Sandbox, repo: Repo):
+    done = sandbox.run("run", "Say hello", "--repo", str(repo.path), "--runtime", "llm")
+
+    assert done.exit_code == 1, done
+    assert "cannot go on: No provider of models is set up" in done.out
+    assert "agentvine provider add anthropic" in done.out
+    assert done.out.count("begins") == 1
+    assert sandbox.processes() == []

@@ -237,6 +237,8 @@ async def test_without_access_to_a_model_it_says_what_to_set(make_context: Make)
 
     assert not outcome.is_success
     assert outcome.message == "Run this."
+    assert outcome.failure is not None
+    assert outcome.failure.failure_class is FailureClass.AUTH_FAILED, "no other attempt helps"
 
 
 async def test_without_the_server_s_tools_it_works_all_the_same(make_context: Make):

@@ -85,34 +85,39 @@ def _facts(
 
 
 def _advice(verdict: Verdict, *, is_temporary: bool) -> list[str]:
+    change = verdict.modification
+    wants_look = verdict.outcome in (Outcome.FAILED, Outcome.CANCELLED)
+    look = change.rescue_ref if change is not None and wants_look else None
+    first = [f"  look at the work: git show {look}"] if look else []
+    then = _ways_on(verdict)
+    if then and is_temporary:
+        first.append("Start a server with `agentvine up`; then:")
+    return [*first, *then]
+
+
+def _ways_on(verdict: Verdict) -> list[str]:
     task, change = verdict.task, verdict.modification
-    first = ["Start a server with `agentvine up`; then:"] if is_temporary else []
-    match verdict.outcome:
-        case Outcome.REVIEW if change is not None:
-            return [
-                *first,
-                f"  look:     agentvine modification diff {change.id}",
-                f"  approve:  agentvine approve {change.id}",
-                f"  reject:   agentvine reject {change.id}",
-            ]
-        case Outcome.NOT_APPLIED if change is not None:
-            return [*first, f"  try again:  agentvine modification apply {change.id}"]
-        case Outcome.NOT_STARTED:
-            return [*first, f"  say go:  agentvine task start {task.id}"]
-        case Outcome.BUDGET_USED_UP:
-            return [
-                *first,
-                "  which budget:   agentvine budget list",
-                f"  raise its own:  agentvine task edit {task.id} --budget USD",
-                f"  go on:          agentvine task resume {task.id}",
-            ]
-        case Outcome.FAILED | Outcome.CANCELLED:
-            look = change.rescue_ref if change is not None else None
-            return [*([f"  look at the work: git show {look}"] if look else []), *first,
-                    f"  what it printed:  agentvine logs {task.id}",
-                    f"  try again:        agentvine task retry {task.id}"]  # fmt: skip
-        case _:
-            return []
+    ways: dict[Outcome, list[str]] = {
+        Outcome.NOT_STARTED: [f"  say go:  agentvine task start {task.id}"],
+        Outcome.BUDGET_USED_UP: [
+            "  which budget:   agentvine budget list",
+            f"  raise its own:  agentvine task edit {task.id} --budget USD",
+            f"  go on:          agentvine task resume {task.id}",
+        ],
+        Outcome.BLOCKED: [f"  when that is put right:  agentvine task resume {task.id}"],
+    }
+    ways[Outcome.FAILED] = ways[Outcome.CANCELLED] = [
+        f"  what it printed:  agentvine logs {task.id}",
+        f"  try again:        agentvine task retry {task.id}",
+    ]
+    if change is not None:
+        ways[Outcome.REVIEW] = [
+            f"  look:     agentvine modification diff {change.id}",
+            f"  approve:  agentvine approve {change.id}",
+            f"  reject:   agentvine reject {change.id}",
+        ]
+        ways[Outcome.NOT_APPLIED] = [f"  try again:  agentvine modification apply {change.id}"]
+    return ways.get(verdict.outcome, [])
 
 
 _SAID = {
@@ -122,6 +127,7 @@ _SAID = {
     Outcome.NOT_APPLIED: "approved, but not merged",
     Outcome.NOT_STARTED: "waits for somebody to say go",
     Outcome.BUDGET_USED_UP: "stopped by its budget",
+    Outcome.BLOCKED: "cannot go on",
     Outcome.FAILED: "failed",
     Outcome.CANCELLED: "cancelled",
 }

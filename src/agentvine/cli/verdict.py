@@ -22,6 +22,8 @@ class Outcome(StrEnum):
     """A person must say go."""
     BUDGET_USED_UP = "budget_used_up"
     """It goes on when there is more to spend."""
+    BLOCKED = "blocked"
+    """It goes on when somebody has put something right."""
     FAILED = "failed"
     CANCELLED = "cancelled"
 
@@ -30,7 +32,12 @@ class Outcome(StrEnum):
         """0 when everything went as it was asked to, 6 when a limit stopped it."""
         if self is Outcome.BUDGET_USED_UP:
             return 6
-        return 1 if self in (Outcome.NOT_APPLIED, Outcome.FAILED, Outcome.CANCELLED) else 0
+        return 0 if self in _WELL else 1
+
+
+_WELL = (Outcome.APPLIED, Outcome.UNCHANGED, Outcome.REVIEW, Outcome.NOT_STARTED)
+_OF_A_BLOCK = {"budget_used_up": Outcome.BUDGET_USED_UP, "task_blocked": Outcome.BLOCKED}
+"""By the code of the reason why it does not run; others pass by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +50,19 @@ class Verdict:
 
 
 def judge(
-    task: TaskOut, modification: ModificationOut | None, *, is_budget_used_up: bool = False
+    task: TaskOut, modification: ModificationOut | None, *, blocked_by: str | None = None
 ) -> Verdict | None:
-    """The verdict on a task and its newest change; None while it goes on by itself."""
-    outcome = _outcome(task, modification)
-    if task.status is TaskStatus.BLOCKED and is_budget_used_up:
-        outcome = Outcome.BUDGET_USED_UP
+    """The verdict on a task and its newest change; None while it goes on by itself.
+
+    Args:
+        task: The task.
+        modification: Its newest change.
+        blocked_by: The code of the reason why it is blocked.
+    """
+    if task.status is TaskStatus.BLOCKED and blocked_by is not None:
+        outcome = _OF_A_BLOCK.get(blocked_by)
+    else:
+        outcome = _outcome(task, modification)
     return Verdict(outcome, task, modification) if outcome else None
 
 

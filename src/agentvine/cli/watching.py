@@ -64,7 +64,7 @@ class Watcher:
     _tail: asyncio.Task[None] | None = None
     _after: int = 0
     _has_hinted: bool = False
-    _is_budget_used_up: bool = False
+    _blocked_by: str | None = None
 
     async def watch(self, task_id: uuid.UUID) -> Verdict:
         """Show all that happens to a task until it needs no more watching.
@@ -113,18 +113,18 @@ class Watcher:
             task.status_reason,
         ):
             self.display.task(task)
-            self._is_budget_used_up = await self._lacks_budget(task)
+            self._blocked_by = await self._what_blocks(task)
         self._task = task
         if found.items:
             self._follow(found.items[0])
         change = await self._newest_change(task)
-        return judge(task, change, is_budget_used_up=self._is_budget_used_up)
+        return judge(task, change, blocked_by=self._blocked_by)
 
-    async def _lacks_budget(self, task: TaskOut) -> bool:
+    async def _what_blocks(self, task: TaskOut) -> str | None:
         if task.status is not TaskStatus.BLOCKED:
-            return False
+            return None
         why = await self.session.client.queue.why_task(task.id)
-        return any(reason.code == "budget_used_up" for reason in why.reasons)
+        return why.reasons[0].code if why.reasons else None
 
     async def _newest_change(self, task: TaskOut) -> ModificationOut | None:
         if task.status not in (TaskStatus.REVIEW, TaskStatus.COMPLETED, TaskStatus.FAILED):

@@ -107,9 +107,7 @@ async def trace_line(
     )
 
 
-async def _modification(
-    read: ReadSession, change: Modification | None
-) -> LineModification | None:
+async def _modification(read: ReadSession, change: Modification | None) -> LineModification | None:
     """With the name of who asked for it, where it was a person."""
     if change is None:
         return None

@@ -48,7 +48,7 @@ class LlmRuntime:
         """Have the agent work until it says that it has finished."""
         brief, access = brief_of(context), context.models
         if access is None:
-            return _not_begun(context.models_problem or _NO_MODELS)
+            return _not_begun(context.models_problem or _NO_MODELS, FailureClass.AUTH_FAILED)
         model = brief.model or access.default_model or next(iter(access.models), None)
         if model is None:
             return _not_begun(
@@ -126,9 +126,7 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _not_begun(
-    message: str, failure_class: FailureClass = FailureClass.RUNTIME_UNAVAILABLE
-) -> RunOutcome:
+def _not_begun(message: str, failure_class: FailureClass) -> RunOutcome:
     return RunOutcome(
         reason=ExitReason.EXITED,
         exit_code=None,
