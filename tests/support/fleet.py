@@ -39,6 +39,8 @@ class Fleet:
     port: int = 0
     settings: dict[str, str] = field(default_factory=dict)
     """More of the environment, for servers and workers."""
+    server_program: tuple[str, ...] = ("agentvine",)
+    """What a server is started as: a module, and what comes before its own arguments."""
     server: "subprocess.Popen[bytes] | None" = None
     workers: "dict[str, subprocess.Popen[bytes]]" = field(default_factory=dict)
 
@@ -184,9 +186,10 @@ class Fleet:
             "AGENTVINE_TEST_FOLDER": str(self.folder),
             **self.settings,
         }
-        program = ["agentvine"]
+        program = self.server_program if command == "server" else ("agentvine",)
         if wrong_by_seconds:
-            program = ["tests.support.wrong_clock", str(wrong_by_seconds)]
+            program = ("tests.support.wrong_clock", str(wrong_by_seconds))
+        if program != ("agentvine",):
             environment["PYTHONPATH"] = str(_ROOT)
         with (self.folder / f"{command}.log").open("ab") as log:
             return subprocess.Popen(

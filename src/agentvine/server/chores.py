@@ -1,6 +1,7 @@
 """What a server does by itself, again and again."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from agentvine.config.settings import Settings
 from agentvine.db.session import Database
@@ -57,14 +58,17 @@ class Pools:
     team: TeamChore
 
     @classmethod
-    def over(cls, database: Database, effects: Effects, doors: ModelDoors) -> "Pools":
+    def over(
+        cls, settings: Settings, database: Database, effects: Effects, doors: ModelDoors
+    ) -> "Pools":
         """Those of a server."""
+        hold = timedelta(seconds=settings.queue.lease_seconds / 2)
         return cls(
             applying=ApplyChore(effects.applier),
             importing=ImportChore(effects.importer),
             snapshots=SnapshotChore(effects.snapshots),
             mentions=MentionChore(MentionDesk(database, doors)),
-            team=TeamChore(TeamDesk(database, effects.desk, effects.reader, doors)),
+            team=TeamChore(TeamDesk(database, effects.desk, effects.reader, doors, hold)),
         )
 
     def chores(self, poll: float) -> tuple[Chore, ...]:

@@ -102,7 +102,7 @@ async def _serving(
     uses = LastUses(database)
     gateway, doors = open_gateway(settings, database, vault), open_doors(settings, database, vault)
     chats, mcp = ChatDesk(database, effects.desk, effects.reader, doors), McpDoor(TOOLBOX)
-    pools = Pools.over(database, effects, doors)
+    pools = Pools.over(settings, database, effects, doors)
     supervisor = Supervisor(
         database,
         database.clock,

@@ -25,7 +25,7 @@ from agentvine.domains.team.arrows import Act
 from agentvine.domains.team.enums import TeamRole, TeamRunStatus
 from agentvine.domains.team.errors import ModelMissing
 from agentvine.domains.team.models import TeamRun, TeamStep
-from agentvine.domains.team.moves import LEASE_SECONDS, Effect, make_move, person_of
+from agentvine.domains.team.moves import Effect, make_move, person_of
 from agentvine.domains.team.roles import part_of
 from agentvine.domains.team.states import FINAL, set_status
 from agentvine.domains.usage.calls import Payer
@@ -66,6 +66,8 @@ class TeamDesk:
     desk: RepositoryDesk
     reader: CommitReader
     doors: ModelDoors
+    hold: timedelta = timedelta(seconds=30)
+    """How long a run is left alone by others after its holder was last heard of."""
 
     async def advance(self, run_id: uuid.UUID) -> None:
         """Make moves until others are at work on the run, or a person is asked.
@@ -88,7 +90,7 @@ class TeamDesk:
             AppError: Something is in the way.
         """
         async with self.database.transaction(_ACTOR) as tx:
-            move = await make_move(tx, run_id)
+            move = await make_move(tx, run_id, self.hold)
         if isinstance(move, Effect):
             await self._carry_out(move)
             return True
@@ -119,12 +121,12 @@ class TeamDesk:
 
     async def _keep_renewing(self, run_id: uuid.UUID) -> None:
         while True:
-            await asyncio.sleep(LEASE_SECONDS / 3)
+            await asyncio.sleep(self.hold.total_seconds() / 3)
             async with self.database.transaction(_ACTOR) as tx:
                 run = await queries.lock_team_run(tx, run_id)
                 if run is None or run.busy_until is None:
                     return
-                run.busy_until = tx.now + timedelta(seconds=LEASE_SECONDS)
+                run.busy_until = tx.now + self.hold
 
     async def _let_go(self, run_id: uuid.UUID) -> None:
         async with self.database.transaction(_ACTOR) as tx:

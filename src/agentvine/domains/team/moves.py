@@ -36,8 +36,6 @@ from agentvine.protocol.planning import PlanAcceptIn
 from agentvine.protocol.plans import PlanEditIn
 from agentvine.protocol.tasks import TaskCreateIn, TaskRun
 
-LEASE_SECONDS = 30.0
-"""How long a run is left alone by others after its holder was last heard of."""
 _TYPES = {
     TeamRole.ARCHITECT: TaskType.DOCS,
     TeamRole.CODER: TaskType.BUGFIX,
@@ -57,8 +55,14 @@ class Effect:
     step: TeamStep | None = None
 
 
-async def make_move(tx: Transaction, run_id: uuid.UUID) -> Effect | bool:
-    """Make one move of a run; what is left to do outside of it, or whether to look again."""
+async def make_move(tx: Transaction, run_id: uuid.UUID, hold: timedelta) -> Effect | bool:
+    """Make one move of a run; what is left to do outside of it, or whether to look again.
+
+    Args:
+        tx: The transaction.
+        run_id: The run.
+        hold: How long it is left alone by others for what is left to do.
+    """
     run = await queries.lock_team_run(tx, run_id)
     if run is None or run.status in FINAL:
         return False
@@ -71,7 +75,7 @@ async def make_move(tx: Transaction, run_id: uuid.UUID) -> Effect | bool:
     if found.act in {Act.ASK, Act.MAKE_BRANCH}:
         role = found.role
         step = await queries.find_step(tx, run, role, found.number) if role else None
-        run.busy_until = tx.now + timedelta(seconds=LEASE_SECONDS)
+        run.busy_until = tx.now + hold
         return Effect(run, found.act, step)
     await _ROWS[found.act](tx, run, found)
     return True
