@@ -8,11 +8,12 @@ from typing import TypeVar
 from uuid import UUID
 
 import pytest
+from pydantic import SecretStr
 
 from agentvine.client import Client
 from agentvine.config.settings import DatabaseSettings
 from agentvine.kit.errors import Conflict, Unavailable
-from agentvine.protocol.enums import ModificationStatus
+from agentvine.protocol.enums import ModificationStatus, ProviderKind
 from agentvine.protocol.modifications import ModificationOut
 from agentvine.protocol.projects import RepositoryCreateIn
 from agentvine.protocol.providers import ProviderCreateIn
@@ -111,10 +112,10 @@ async def begin(owner: Client, location: Path, model_url: str) -> TeamRunOut:
     await owner.providers.create(
         ProviderCreateIn(
             name="scripted",
-            kind="anthropic",
+            kind=ProviderKind.ANTHROPIC,
             base_url=model_url,
             models=["claude-haiku-4-5"],
-            key="sk-canary-0123456789",
+            key=SecretStr("sk-canary-0123456789"),
         )
     )
     body = TeamRunCreateIn(

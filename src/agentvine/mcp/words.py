@@ -88,7 +88,7 @@ def task_words(task: Task) -> str:
 
 def question_words(question: QuestionOut) -> str:
     """A question, with what can be answered."""
-    about = f"{question.kind.value} of {question.task_ref} {question.task_title!r}"
+    about = f"{question.kind.value} of {question.asked_by} {question.title!r}"
     lines = [f"{about} [{question.state.value}] (id {question.id})", question.text]
     if question.tool_name:
         lines.append(f"tool: {question.tool_name} {question.tool_input or {}}")

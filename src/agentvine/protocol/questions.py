@@ -162,9 +162,12 @@ class QuestionOut(Output):
 
     id: uuid.UUID
     project_id: uuid.UUID
-    task_id: uuid.UUID
-    task_ref: str
-    task_title: str
+    task_id: uuid.UUID | None
+    """The task that asks; None: a team run does."""
+    task_ref: str | None
+    task_title: str | None
+    team_run_id: uuid.UUID | None
+    team_run_title: str | None
     execution_id: uuid.UUID | None
     """The attempt that waits for it, or was the last to ask."""
     key: str
@@ -184,6 +187,16 @@ class QuestionOut(Output):
     why: str
     """Why a person is asked, or who is asked first."""
     answer: AnswerOut | None
+
+    @property
+    def asked_by(self) -> str:
+        """What asks, for people."""
+        return self.task_ref or "team run"
+
+    @property
+    def title(self) -> str:
+        """Of what asks."""
+        return self.task_title or self.team_run_title or ""
 
 
 class RuleEffect(StrEnum):

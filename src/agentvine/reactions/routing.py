@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 from agentvine.config.settings import QueueSettings
 from agentvine.db.session import Reactions, Transaction
+from agentvine.domains.conversations.events import QuestionSettled
 from agentvine.domains.executions.events import ChangeSeen
 from agentvine.domains.identity.events import TokenRevoked
 from agentvine.domains.modifications.events import (
@@ -45,6 +46,7 @@ def build_reactions(settings: QueueSettings, zone: ZoneInfo = _UTC) -> Reactions
         TaskHeldBack: (queue.on_task_held_back,),
         TaskCancelRequested: (queue.on_task_cancel_requested, changes.on_task_cancel_requested),
         TaskFinished: (plans.on_task_finished, teams.on_task_finished),
+        QuestionSettled: (teams.on_question_settled,),
         TokenRevoked: (queue.on_token_revoked,),
         WorkerRetired: (queue.on_worker_retired,),
         OrderClaimed: (attempts.on_order_claimed,),

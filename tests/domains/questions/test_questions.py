@@ -179,6 +179,15 @@ async def test_an_answer_fits_its_question(shared_api: Api, asked: Json, given: 
     assert (await run.wait(question))["state"] == "open"
 
 
+@pytest.mark.parametrize("asked", [{}, PUSH, {"kind": "plan"}], ids=["question", "push", "plan"])
+async def test_whatever_is_asked_can_be_refused(shared_api: Api, asked: Json):
+    run = await start(shared_api)
+    question = await run.ask(**asked)
+    await run.answer(question, decision="deny", text="Not today.")
+    told = (await run.wait(question))["answer"]
+    assert (told["decision"], told["text"]) == ("deny", "Not today.")
+
+
 async def test_a_rule_answers_without_a_person_and_is_named(shared_api: Api):
     run = await start(shared_api)
     await run.rule("deny", "bash", "git push *", reason="We push ourselves.")

@@ -55,7 +55,16 @@ def at(found: Next) -> tuple[TeamRunStatus, Act | None, TeamRole | None]:
             facts(step(R.ARCHITECT, status=None, by_model=True), has_plan=False),
             (S.PLANNING, Act.ASK, R.ARCHITECT),
         ),
-        (facts(PLANNED, is_approved=False), (S.AWAITING_APPROVAL, None, None)),
+        (facts(PLANNED, is_approved=False), (S.AWAITING_APPROVAL, Act.ASK_PERSON, None)),
+        (facts(PLANNED, is_approved=False, is_asked=True), (S.AWAITING_APPROVAL, None, None)),
+        (
+            facts(PLANNED, is_approved=False, is_asked=True, is_allowed=True),
+            (S.AWAITING_APPROVAL, Act.HEAR, None),
+        ),
+        (
+            facts(PLANNED, is_approved=False, is_asked=True, refusal="ada: no"),
+            (S.CANCELLED, None, None),
+        ),
         (
             facts(PLANNED, is_approved=False, level=PermissionLevel.AUTONOMOUS, has_branch=False),
             (S.BUILDING, Act.MAKE_BRANCH, None),

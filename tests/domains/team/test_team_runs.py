@@ -68,6 +68,17 @@ class Team:
                     return now
                 await asyncio.sleep(0.05)
 
+    async def question(self) -> Json:
+        """What is asked about its plan, once that is in the inbox."""
+        wanted = {"state": "open", "project_id": self.shop.space.project_id}
+        async with asyncio.timeout(150):
+            while True:
+                found = (await self.shop.space.owner.get("/questions", params=wanted))["items"]
+                if found:
+                    question: Json = found[0]
+                    return question
+                await asyncio.sleep(0.05)
+
     async def until_asked(self) -> Json:
         """The run, once the change of the whole waits for approval."""
         async with asyncio.timeout(150):
@@ -268,6 +279,45 @@ async def test_however_many_look_at_once_each_step_begins_once(shared_api: Api, 
         "/tasks", params={"project_id": team.shop.space.project_id}
     )
     assert len(tasks["items"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("door", "state", "status"),
+    [
+        ("answer", "answered", "building"),
+        ("approve", "answered", "building"),
+        ("refuse", "answered", "cancelled"),
+        ("cancel", "withdrawn", "cancelled"),
+    ],
+)
+async def test_a_plan_is_asked_about_in_the_inbox_and_whichever_door_is_used_closes_it(
+    shared_api: Api, tmp_path: Path, door: str, state: str, status: str
+):
+    team = await begin(shared_api, tmp_path)
+    owner, path = team.shop.space.owner, f"/team-runs/{team.run['id']}"
+    await team.answer(PLAN)
+    asked = await team.question()
+
+    match door:
+        case "answer":
+            await owner.post(f"/questions/{asked['id']}/answer", {"decision": "allow"})
+        case "refuse":
+            no = {"decision": "deny", "text": "Too short."}
+            await owner.post(f"/questions/{asked['id']}/answer", no)
+        case _:
+            await owner.post(f"{path}/{door}", {})
+
+    now = await team.until(status)
+    late = {"decision": "deny", "text": "No."}
+    answered = await owner.refused("POST", f"/questions/{asked['id']}/answer", 409, json=late)
+    approved = await owner.refused("POST", f"{path}/approve", 409, json={})
+    assert (asked["kind"], asked["team_run_id"], asked["task_id"]) == ("plan", now["id"], None)
+    assert "- greet: Greet: greet.txt\n- wave (after greet): Wave" in asked["text"]
+    assert (await owner.get(f"/questions/{asked['id']}"))["state"] == state
+    assert answered["type"].endswith("question_settled")
+    is_over = status == "cancelled"
+    assert approved["type"].endswith("team_run_over" if is_over else "team_nothing_to_approve")
+    assert (door == "refuse") == ("Too short." in (now["status_reason"] or ""))
 
 
 async def test_what_a_run_does_not_wait_for_cannot_be_approved_and_its_end_ends_its_tasks(

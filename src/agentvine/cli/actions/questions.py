@@ -81,7 +81,7 @@ async def answer(
         pattern=pattern,
     )
     row = await session.client.questions.answer(found.id, given)
-    session.out.done(f"{row.task_ref} is told: {_told(row)}", row)
+    session.out.done(f"{row.asked_by} is told: {_told(row)}", row)
 
 
 async def list_questions(
@@ -111,7 +111,7 @@ async def show(session: Session, *, name: str, project: str | None) -> None:
         row,
         [
             ("question", row.id),
-            ("task", f"{row.task_ref}  {printable(row.task_title)}"),
+            ("asked by", f"{row.asked_by}  {printable(row.title)}"),
             ("kind", row.kind.value),
             ("state", row.state.value),
             ("asks", _lines(row.text)),
@@ -200,7 +200,7 @@ class _Watch:
 def _event(item: QuestionOut | ModificationOut) -> str:
     if isinstance(item, ModificationOut):
         return f"change {item.id} waits for approval: {printable(item.request)}"
-    head = f"{short_id(item.id)}  {item.task_ref}"
+    head = f"{short_id(item.id)}  {item.asked_by}"
     if item.state is QuestionState.OPEN:
         return f"{head}  asks: {_short(item.text)}"
     return f"{head}  {item.state.value}: {_short(_told(item) or item.text)}"
@@ -296,7 +296,7 @@ def _reach(row: RuleOut) -> str:
 
 _COLUMNS = [
     Column[QuestionOut]("question", lambda row: short_id(row.id)),
-    Column[QuestionOut]("task", lambda row: row.task_ref),
+    Column[QuestionOut]("asked by", lambda row: row.asked_by),
     Column[QuestionOut]("kind", lambda row: row.kind.value),
     Column[QuestionOut]("state", lambda row: row.state.value),
     Column[QuestionOut]("asked", lambda row: row.asked_at),

@@ -56,6 +56,16 @@ class StoredAnswer(BaseModel):
     """What answered by itself; None: a person did."""
 
 
+class About(BaseModel):
+    """What a question is about that no task asks."""
+
+    model_config = ConfigDict(frozen=True)
+
+    project_id: uuid.UUID
+    team_run_id: uuid.UUID
+    title: str
+
+
 class Facts(BaseModel):
     """What a question's ``metadata`` holds."""
 
@@ -73,6 +83,8 @@ class Facts(BaseModel):
     why: str = ""
     adviser_until: datetime | None = None
     """Until when somebody is asking a language model; the past: somebody should."""
+    about: About | None = None
+    """None: a task asks it."""
     asked_before: list[str] = Field(default_factory=list[str])
     """The earlier attempts that asked it, oldest first."""
     answer: StoredAnswer | None = None
@@ -108,6 +120,21 @@ async def find_asked(read: ReadSession, place: Place, key: str) -> ChatMessage |
         select(ChatMessage).where(
             ChatMessage.execution_id == place.execution_id, ChatMessage.question_key == key
         )
+    )
+
+
+async def find_without_task(
+    read: ReadSession, conversation_id: ConversationId | None, key: str
+) -> ChatMessage | None:
+    """What was asked by this key in a conversation that is no task's."""
+    return await read.scalar(
+        select(ChatMessage)
+        .where(
+            ChatMessage.conversation_id == conversation_id,
+            ChatMessage.execution_id.is_(None),
+            ChatMessage.question_key == key,
+        )
+        .execution_options(populate_existing=True)
     )
 
 

@@ -3,12 +3,12 @@
 import uuid
 from collections.abc import Sequence
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, or_, select
 
 from agentvine.db.paging import fetch_page
 from agentvine.db.session import ReadSession
 from agentvine.domains.conversations.enums import QuestionState
-from agentvine.domains.conversations.models import ChatMessage
+from agentvine.domains.conversations.models import ChatMessage, Conversation
 from agentvine.domains.conversations.questions import answer_out, facts_of
 from agentvine.domains.projects import queries as projects
 from agentvine.domains.questions.errors import QuestionNotFound
@@ -17,24 +17,37 @@ from agentvine.kit.actor import Actor
 from agentvine.kit.pagination import Page, PageRequest
 from agentvine.protocol.questions import QuestionOut
 
-Found = tuple[ChatMessage, Task]
+Found = tuple[ChatMessage, Task | None]
 
 
 def visible_questions(actor: Actor) -> Select[ChatMessage, Task]:
-    """Questions of tasks in projects the actor may see, each with its task."""
+    """Questions in projects the actor may see, each with the task that asks; None, if none does."""
+    visible = projects.visible_projects(actor)
+    of_tasks = Task.deleted_at.is_(None) & Task.project_id.in_(visible)
+    of_no_task = ChatMessage.execution_id.is_(None) & ChatMessage.conversation_id.in_(
+        select(Conversation.id).where(Conversation.project_id.in_(visible))
+    )
     return (
         select(ChatMessage, Task)
-        .join(Task, Task.conversation_id == ChatMessage.conversation_id)
+        .outerjoin(Task, Task.conversation_id == ChatMessage.conversation_id)
         .where(
             ChatMessage.question_state.is_not(None),
-            Task.deleted_at.is_(None),
-            Task.project_id.in_(projects.visible_projects(actor)),
+            or_(Task.id.is_not(None) & of_tasks, Task.id.is_(None) & of_no_task),
         )
     )
 
 
+def project_of(question: ChatMessage, task: Task | None) -> uuid.UUID:
+    """The project that a question belongs to."""
+    about = facts_of(question).about
+    if task is not None:
+        return task.project_id
+    assert about is not None, "what no task asks is about something else"
+    return about.project_id
+
+
 async def get_question(read: ReadSession, actor: Actor, question_id: uuid.UUID) -> Found:
-    """A question and its task.
+    """A question and the task that asks it, if one does.
 
     Raises:
         QuestionNotFound: There is none, or it is not theirs to see.
@@ -61,7 +74,9 @@ async def list_questions(
     if states:
         query = query.where(ChatMessage.question_state.in_(states))
     if project_id is not None:
-        query = query.where(Task.project_id == project_id)
+        of_project = select(Conversation.id).where(Conversation.project_id == project_id)
+        is_there = Task.id.is_(None) & ChatMessage.conversation_id.in_(of_project)
+        query = query.where(or_(Task.project_id == project_id, is_there))
     if task_id is not None:
         query = query.where(Task.id == task_id)
     if execution_id is not None:
@@ -70,20 +85,23 @@ async def list_questions(
     wanted = select(ChatMessage).where(ChatMessage.id.in_(ids.scalar_subquery()))
     found = await fetch_page(read, wanted, ChatMessage.id, page)
     tasks = await _tasks_of(read, [row.conversation_id for row in found.items])
-    items = [question_out(row, tasks[row.conversation_id]) for row in found.items]
+    items = [question_out(row, tasks.get(row.conversation_id)) for row in found.items]
     return Page(items=items, next_cursor=found.next_cursor)
 
 
-def question_out(question: ChatMessage, task: Task) -> QuestionOut:
+def question_out(question: ChatMessage, task: Task | None) -> QuestionOut:
     """A question as clients see it."""
     facts = facts_of(question)
+    about = facts.about
     assert question.question_state is not None, "it is a question"
     return QuestionOut(
         id=question.id,
-        project_id=task.project_id,
-        task_id=task.id,
-        task_ref=f"T-{task.number}",
-        task_title=task.title,
+        project_id=project_of(question, task),
+        task_id=task.id if task else None,
+        task_ref=f"T-{task.number}" if task else None,
+        task_title=task.title if task else None,
+        team_run_id=about.team_run_id if about else None,
+        team_run_title=about.title if about else None,
         execution_id=question.execution_id,
         key=question.question_key or "",
         kind=facts.kind,

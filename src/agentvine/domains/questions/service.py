@@ -111,7 +111,7 @@ async def ask(
 
 async def answer(
     tx: Transaction, actor: UserActor, question_id: uuid.UUID, given: AnswerIn
-) -> tuple[ChatMessage, Task]:
+) -> tuple[ChatMessage, Task | None]:
     """Answer as a person. The first answer counts; a repeat of it is no error.
 
     Raises:
@@ -120,19 +120,19 @@ async def answer(
         QuestionSettledAlready: Somebody was first, or nobody waits for it.
         AnswerInvalid: It does not fit the question.
     """
-    _, seen = await queries.get_question(tx, actor, question_id)
-    await projects.get_project_for_change(tx, actor, seen.project_id)
-    task = await tasks.lock_task(tx, seen.id)
+    project_id = queries.project_of(*(found := await queries.get_question(tx, actor, question_id)))
+    await projects.get_project_for_change(tx, actor, project_id)
+    task = await tasks.lock_task(tx, found[1].id) if found[1] is not None else None
     question = await rows.lock_question(tx, question_id)
     facts = facts_of(question)
     stored = _answer(facts, given, actor.username)
-    is_first = await rows.settle(
-        tx, question, task.project_id, stored, sender=chat.sender_of(actor)
-    )
+    is_first = await rows.settle(tx, question, project_id, stored, sender=chat.sender_of(actor))
     if not is_first:
         if question.answered_by_id == actor.user_id and facts_of(question).answer == stored:
             return question, task
         raise _too_late(question)
+    if task is None:
+        return question, task
     if given.remember is not None:
         is_allowed = stored.decision is AnswerDecision.ALLOW
         await rules.remember(
@@ -342,9 +342,8 @@ def _answer(facts: Facts, given: AnswerIn, author: str) -> StoredAnswer:
         if not is_open_question:
             raise AnswerInvalid("Say whether to allow or to deny it.")
         decision = AnswerDecision.ANSWER
-    if is_open_question is (decision is AnswerDecision.ALLOW) or (
-        not is_open_question and decision is AnswerDecision.ANSWER
-    ):
+    unfit = AnswerDecision.ALLOW if is_open_question else AnswerDecision.ANSWER
+    if decision is unfit:
         asked = "answered, or denied" if is_open_question else "allowed or denied"
         raise AnswerInvalid(f"A {facts.kind.value} is {asked}.")
     labels = [option.label for option in facts.options]

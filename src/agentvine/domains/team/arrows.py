@@ -30,6 +30,10 @@ class Act(StrEnum):
     MAKE_BRANCH = "make_branch"
     ACCEPT = "accept"
     """The plan: its steps become tasks."""
+    ASK_PERSON = "ask_person"
+    """Whether the plan is good: a question for their inbox."""
+    HEAR = "hear"
+    """That the answer to it was yes."""
     APPROVE = "approve"
     """A coder's change, into the team's own branch."""
     NEXT_ROUND = "next_round"
@@ -65,6 +69,12 @@ class RunFacts:
     max_rounds: int
     has_plan: bool = False
     is_approved: bool = False
+    is_asked: bool = False
+    """Whether people find the plan in their inbox."""
+    is_allowed: bool = False
+    """Whether somebody has answered yes there."""
+    refusal: str | None = None
+    """Who has answered no there, and why."""
     has_branch: bool = False
     is_overruled: bool = False
     has_money: bool = True
@@ -111,9 +121,12 @@ def _to_plan(run: RunFacts) -> Next | None:
         return _answer_of(run, _R.ARCHITECT, 0, _S.PLANNING) or Next(
             _S.FAILED, "its plan was deleted"
         )
-    if run.level is not PermissionLevel.AUTONOMOUS and not run.is_approved:
-        return Next(_S.AWAITING_APPROVAL, "its plan waits for `agentvine team approve`")
-    return None
+    if run.level is PermissionLevel.AUTONOMOUS or run.is_approved:
+        return None
+    if run.refusal is not None:
+        return Next(_S.CANCELLED, f"its plan was refused by {run.refusal}")
+    act = Act.HEAR if run.is_allowed else None if run.is_asked else Act.ASK_PERSON
+    return Next(_S.AWAITING_APPROVAL, "its plan waits for `agentvine team approve`", act)
 
 
 def _to_code(run: RunFacts) -> Next | None:

@@ -22,7 +22,7 @@ from agentvine.domains.tasks import queries as tasks
 from agentvine.domains.tasks import service as task_service
 from agentvine.domains.tasks.enums import TaskType
 from agentvine.domains.tasks.models import Task
-from agentvine.domains.team import queries, words
+from agentvine.domains.team import approval, queries, words
 from agentvine.domains.team.answers import take_answer
 from agentvine.domains.team.arrows import Act, Next, find_next
 from agentvine.domains.team.enums import TeamRole, TeamRunStatus, TeamStepId
@@ -69,7 +69,7 @@ async def make_move(tx: Transaction, run_id: uuid.UUID, hold: timedelta) -> Effe
     if run.busy_until is not None and run.busy_until > tx.now:
         return False
     found = find_next(await queries.gather_facts(tx, run))
-    _show(tx, run, found)
+    await _show(tx, run, found)
     if found.act is None:
         return False
     if found.act in {Act.ASK, Act.MAKE_BRANCH}:
@@ -81,8 +81,10 @@ async def make_move(tx: Transaction, run_id: uuid.UUID, hold: timedelta) -> Effe
     return True
 
 
-def _show(tx: Transaction, run: TeamRun, found: Next) -> None:
+async def _show(tx: Transaction, run: TeamRun, found: Next) -> None:
     is_news = set_status(tx, run, found.status, reason=found.reason)
+    if found.status in FINAL:
+        await approval.close_question(tx, run, f"its team run is {found.status.value}")
     if is_news and (found.reason or found.status in FINAL):
         told = f"{found.status.value.replace('_', ' ')}: {found.reason or 'done'}"
         is_bad = found.status in {TeamRunStatus.WAITING, TeamRunStatus.FAILED}
@@ -208,6 +210,18 @@ async def _approve(tx: Transaction, run: TeamRun, found: Next) -> None:
     await tx.flush()
 
 
+async def _ask_person(tx: Transaction, run: TeamRun, _found: Next) -> None:
+    await approval.ask_about_plan(tx, run)
+
+
+async def _hear(tx: Transaction, run: TeamRun, _found: Next) -> None:
+    answer = await approval.find_answer(tx, run)
+    assert answer is not None, "this comes next because of an answer"
+    run.is_approved = True
+    say(tx, run, SYSTEM_SENDER, f"The plan is approved by {answer.author}.")
+    await tx.flush()
+
+
 async def _next_round(tx: Transaction, run: TeamRun, _found: Next) -> None:
     run.round += 1
     say(tx, run, SYSTEM_SENDER, f"Round {run.round} of rework begins.")
@@ -226,5 +240,7 @@ _ROWS = {
     Act.TAKE: _take,
     Act.ACCEPT: _accept,
     Act.APPROVE: _approve,
+    Act.ASK_PERSON: _ask_person,
+    Act.HEAR: _hear,
     Act.NEXT_ROUND: _next_round,
 }

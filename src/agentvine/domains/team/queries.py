@@ -8,6 +8,7 @@ from sqlalchemy import Select, select
 
 from agentvine.db.paging import fetch_page
 from agentvine.db.session import ReadSession
+from agentvine.domains.conversations.questions import StoredAnswer, facts_of
 from agentvine.domains.modifications.enums import ModificationStatus
 from agentvine.domains.modifications.models import Modification
 from agentvine.domains.plans.enums import PlanId
@@ -15,6 +16,7 @@ from agentvine.domains.plans.models import Plan
 from agentvine.domains.projects import queries as projects
 from agentvine.domains.tasks.enums import TaskId, TaskStatus
 from agentvine.domains.tasks.models import Task
+from agentvine.domains.team import approval
 from agentvine.domains.team.arrows import RunFacts, StepFacts
 from agentvine.domains.team.enums import TeamRole, TeamRunStatus, TeamStepId
 from agentvine.domains.team.errors import TeamRunNotFound
@@ -22,6 +24,7 @@ from agentvine.domains.team.models import TeamRun, TeamStep, TeamVerdict
 from agentvine.domains.team.states import FINAL
 from agentvine.kit.actor import Actor
 from agentvine.kit.pagination import Page, PageRequest
+from agentvine.protocol.questions import AnswerDecision
 
 _CENT = Decimal("0.01")
 
@@ -151,17 +154,30 @@ async def gather_facts(read: ReadSession, run: TeamRun) -> RunFacts:
     outcomes = {verdict.step_id: verdict for verdict in await list_verdicts(read, run)}
     changes = await _changes_in_review(read, tasks)
     left = left_of_budget(run, spent(steps, tasks))
+    question = None if run.is_approved else await approval.find_question(read, run)
+    answer = facts_of(question).answer if question is not None else None
+    is_allowed = answer is not None and answer.decision is AnswerDecision.ALLOW
     return RunFacts(
         level=run.permission_level,
         round=run.round,
         max_rounds=run.max_rounds,
         has_plan=run.plan_id is not None,
         is_approved=run.is_approved,
+        # Without a conversation nobody can be asked in one.
+        is_asked=question is not None or run.conversation_id is None,
+        is_allowed=is_allowed,
+        refusal=_refusal(answer) if not is_allowed else None,
         has_branch=run.base_commit is not None,
         is_overruled=run.is_overruled,
         has_money=left is None or left > 0,
         steps=[_step_facts(step, tasks, outcomes, changes) for step in steps],
     )
+
+
+def _refusal(answer: StoredAnswer | None) -> str | None:
+    if answer is None:
+        return None
+    return f"{answer.author}: {answer.text}" if answer.text else answer.author
 
 
 async def _changes_in_review(

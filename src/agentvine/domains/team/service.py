@@ -20,7 +20,7 @@ from agentvine.domains.tasks import queries as tasks
 from agentvine.domains.tasks import service as task_service
 from agentvine.domains.tasks.errors import ProjectMissing
 from agentvine.domains.tasks.states import FINAL as TASK_FINAL
-from agentvine.domains.team import queries
+from agentvine.domains.team import approval, queries
 from agentvine.domains.team.arrows import find_next
 from agentvine.domains.team.enums import TeamRunId, TeamRunStatus
 from agentvine.domains.team.errors import NothingToApprove, TeamRunOver
@@ -107,6 +107,7 @@ async def approve_run(tx: Transaction, run: TeamRun, wanted: TeamApproveIn) -> N
     stands = find_next(await queries.gather_facts(tx, run))
     if stands.status is TeamRunStatus.AWAITING_APPROVAL:
         run.is_approved, said = True, "The plan is approved."
+        await approval.answer_yes(tx, run)
     elif stands.verdict is not None and wanted.as_it_is:
         run.is_overruled, said = True, "It is to be delivered as it is."
     elif stands.verdict is not None:
@@ -151,6 +152,7 @@ async def cancel_run(tx: Transaction, run: TeamRun, reason: str) -> None:
             await task_service.cancel_task(tx, task, why)
     set_status(tx, run, TeamRunStatus.CANCELLED, reason=why)
     run.busy_until = None
+    await approval.close_question(tx, run, why)
     say(tx, run, sender_of(tx.actor), f"Cancelled: {why}")
     await tx.flush()
     await tx.refresh(run)

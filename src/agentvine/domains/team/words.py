@@ -4,8 +4,10 @@ import json
 
 from pydantic import BaseModel
 
+from agentvine.domains.plans.queries import Content
 from agentvine.domains.team.enums import TeamRole
 from agentvine.domains.team.models import TeamRun, TeamVerdict
+from agentvine.protocol.plans import PlanStep
 from agentvine.protocol.queue import ANSWER_FILE
 from agentvine.protocol.team import ArchitectAnswer, ReviewVerdict, TestVerdict
 
@@ -82,6 +84,13 @@ def rework(run: TeamRun, verdict: TeamVerdict) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+def plan_question(run: TeamRun, content: Content) -> str:
+    """What people are asked about a plan: with its steps."""
+    steps = content.steps.steps if content.steps is not None else []
+    listed = "\n".join(map(_step, steps))
+    return f"May the team go ahead with this plan?\n\nGoal: {run.goal.strip()}\n\n{listed}"
+
+
 def verdict_line(verdict: TeamVerdict) -> str:
     """A verdict as it is told in the conversation."""
     said = f"{verdict.role.value}: {verdict.outcome.value.replace('_', ' ')}"
@@ -96,6 +105,12 @@ def merge_command(run: TeamRun) -> str:
         f"git {who} merge --no-ff --no-edit refs/remotes/origin/{run.branch_name}"
         " && git log -1 --format='merged as %H'"
     )
+
+
+def _step(step: PlanStep) -> str:
+    after = f" (after {', '.join(step.depends_on)})" if step.depends_on else ""
+    files = f": {', '.join(step.files)}" if step.files else ""
+    return f"- {step.key}{after}: {step.title}{files}"
 
 
 def _finding(each: dict[str, object]) -> str:
