@@ -42,7 +42,7 @@ def test_the_guide_to_changes(cli: Cli, repository: Repo):
     asked = outputs["modification request Let app.py say who it greets"]
     assert re.search(r"likely +src/app.py \(", asked)
     assert given["MODIFICATION"] in outputs["modification list --status"]
-    assert "its task is" in outputs["modification approve MODIFICATION"]
+    assert "approved; T-1 is " in outputs["modification approve MODIFICATION"]
     assert re.search(r"hit +src/app.py", outputs["modification impact T-12"])
     assert "applied" in outputs["approve T-12"]
     assert "name = 1" in outputs["blame src/app.py:4 --repo"]

@@ -258,6 +258,8 @@ async def test_a_change_in_review_holds_what_it_changes_and_no_more(shared_datab
     assert await _stands(ground, changed, other) == ["blocked", "queued"]
     async with shared_database.read() as read:
         known = await files.list_files(read, first.id)
+        told = (await queries.get_task(read, SYSTEM, changed.id)).status_reason
+    assert told == f"waits for files of T-{first.number}, whose change is in review (src/a.py)"
     assert [(row.pattern, row.source) for row in known] == [
         ("src/**", "declared"), ("README.md", "history"), ("src/a.py", "history"),
     ]  # fmt: skip

@@ -99,7 +99,7 @@ async def approve(
     """Say yes."""
     found = await resolve.find_modification(session, name, project)
     row = await session.client.modifications.approve(found.id, reason=reason, apply=not no_apply)
-    session.out.done(_outcome(row), row)
+    session.out.done(await _begun(session, row) or _outcome(row), row)
 
 
 async def reject(session: Session, *, name: str, reason: str, project: str | None) -> None:
@@ -129,9 +129,16 @@ async def _detail(session: Session, name: str, project: str | None) -> Modificat
     return await session.client.modifications.get(found.id)
 
 
+async def _begun(session: Session, row: ModificationOut) -> str | None:
+    """How the task stands that a request has become."""
+    if row.stage is not ModificationStage.WORK or row.task_id is None:
+        return None
+    task = await session.client.tasks.get(row.task_id)
+    why = f": {task.status_reason}" if task.status_reason else ""
+    return f"{row.status.value}; {task.ref} is {task.status.value}{why}"
+
+
 def _outcome(row: ModificationOut) -> str:
-    if row.stage is ModificationStage.WORK:
-        return f"{row.status.value}; its task is {row.task_id}"
     if row.status is ModificationStatus.APPLIED:
         return f"applied: {row.target_branch} is now at {row.merge_commit}"
     why = f": {row.failure_message}" if row.failure_message else ""

@@ -107,11 +107,17 @@ def find_waits(
 def describe(waits: Sequence[Wait]) -> str:
     """For whom a task waits, in one line."""
     told = [
-        f"T-{wait.other.number}{'' if wait.other.is_held else ', before it in line'} "
-        f"({_few(wait.files, _SHOWN_FILES)})"
+        f"T-{wait.other.number}{_how(wait.other)} ({_few(wait.files, _SHOWN_FILES)})"
         for wait in waits
     ]
     return f"waits for files of {_few(told, _SHOWN_TASKS)}"
+
+
+def _how(other: Stake) -> str:
+    if not other.is_held:
+        return ", before it in line"
+    # It goes on when somebody decides, and not before.
+    return ", whose change is in review" if other.status is TaskStatus.REVIEW else ""
 
 
 def wait_out(wait: Wait) -> FileWaitOut:

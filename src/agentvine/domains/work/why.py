@@ -96,9 +96,7 @@ async def _not_waiting(read: ReadSession, task: Task, order: WorkOrder | None) -
     facts = {"failure_class": order.last_failure_class} if order else {}
     if task.status is TaskStatus.BLOCKED and read_context(task).budget_room is not None:
         return [_reason("budget_used_up", told, **facts)]
-    return [
-        _reason(f"task_{task.status.value}", f"it is {task.status.value}. {told}".strip(), **facts)
-    ]
+    return [_reason(f"task_{task.status.value}", told or f"it is {task.status.value}", **facts)]
 
 
 async def _is_running(read: ReadSession, order: WorkOrder) -> WaitReason:
