@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from agentvine.runtimes.registry import builtin_runtimes
+from agentvine.runtimes.registry import RuntimeRegistry, builtin_runtimes
 from agentvine.worker.config import WorkerConfig
 from agentvine.worker.daemon import Worker, open_tools
 from tests.support.http import serve
@@ -57,9 +57,11 @@ def start_worker(config: WorkerConfig) -> StartWorker:
     """A worker in the test's own process; it is drained at the end of the block."""
 
     @asynccontextmanager
-    async def start(**changes: Any) -> AsyncIterator[Worker]:
+    async def start(
+        runtimes: RuntimeRegistry | None = None, **changes: Any
+    ) -> AsyncIterator[Worker]:
         values = {name: getattr(config, name) for name in config.__slots__} | changes
-        async with open_tools(WorkerConfig(**values), builtin_runtimes()) as tools:
+        async with open_tools(WorkerConfig(**values), runtimes or builtin_runtimes()) as tools:
             worker = Worker(tools)
             running = asyncio.create_task(worker.run())
             try:

@@ -10,12 +10,17 @@ from agentvine.client.transport import NO_RETRIES
 from agentvine.kit.clock import SystemClock
 from agentvine.kit.ids import new_id
 from agentvine.kit.redaction import Redactor
-from agentvine.protocol.enums import OrderStatus
+from agentvine.protocol.enums import FailureClass, OrderStatus
 from agentvine.protocol.queue import Held
+from agentvine.runtimes.base import RunContext, RunOutcome
+from agentvine.runtimes.command import CommandRuntime
+from agentvine.runtimes.registry import RuntimeRegistry
 from agentvine.worker.heartbeat import Heartbeat, HeartbeatEvents, Identity
 from agentvine.worker.leases import LeaseBook
 from agentvine.worker.shipping import LogShipper
 from agentvine.worker.spool import LogSpool, SpooledLine
+from tests.support.repositories import Repo
+from tests.worker.conftest import StartWorker
 from tests.worker.support.wire_server import TOKEN, WireServer, source_of
 
 
@@ -91,3 +96,34 @@ async def test_lines_that_can_never_be_read_do_not_hold_up_the_runs_outcome(
     server: WireServer, url: str, tmp_path: Path
 ):
     assert not await ship(server, url, tmp_path, failures=1_000)
+
+
+class BrokenRuntime(CommandRuntime):
+    """A runtime with a bug."""
+
+    name = "broken"
+
+    async def run(self, context: RunContext) -> RunOutcome:
+        raise ZeroDivisionError(context.run_id)
+
+
+async def test_a_slot_whose_run_breaks_reports_it_and_takes_the_next_order_while_others_go_on(
+    server: WireServer, start_worker: StartWorker, repo: Repo, tmp_path: Path
+):
+    go = tmp_path / "go"
+    source = source_of(repo.path)
+    runtimes = RuntimeRegistry([CommandRuntime(), BrokenRuntime()])
+    long = server.add(repository=source, command=f"until [ -e {go} ]; do sleep 0.05; done")
+    async with start_worker(runtimes, concurrency=2):
+        broken = server.add(repository=source, runtime="broken")
+        await server.until(lambda: broken.is_done)
+        following = server.add(repository=source, command="echo next")
+        await server.until(lambda: following.is_done)
+        assert not long.is_done, "the other slot was not disturbed"
+        go.touch()
+        await server.until(lambda: long.is_done)
+
+    assert broken.fail is not None
+    assert broken.fail.failure_class is FailureClass.WORKER_ERROR
+    assert "ZeroDivisionError" in broken.fail.message
+    assert (following.complete is not None, long.complete is not None) == (True, True)
