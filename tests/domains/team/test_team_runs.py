@@ -20,6 +20,7 @@ from tests.support.builders.identity import unique
 from tests.support.changes import Workshop, make_workshop
 from tests.support.models import scripted_model
 from tests.support.space import Json
+from tests.support.tools import using_tools
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
 
@@ -287,7 +288,8 @@ async def test_however_many_look_at_once_each_step_begins_once(shared_api: Api, 
         ("answer", "answered", "building"),
         ("approve", "answered", "building"),
         ("refuse", "answered", "cancelled"),
-        ("cancel", "withdrawn", "cancelled"),
+        ("approve_team_run", "answered", "building"),
+        ("cancel_team_run", "withdrawn", "cancelled"),
     ],
 )
 async def test_a_plan_is_asked_about_in_the_inbox_and_whichever_door_is_used_closes_it(
@@ -304,8 +306,14 @@ async def test_a_plan_is_asked_about_in_the_inbox_and_whichever_door_is_used_clo
         case "refuse":
             no = {"decision": "deny", "text": "Too short."}
             await owner.post(f"/questions/{asked['id']}/answer", no)
+        case "approve":
+            await owner.post(f"{path}/approve", {})
         case _:
-            await owner.post(f"{path}/{door}", {})
+            async with using_tools(shared_api, owner.http.headers["authorization"][7:]) as tools:
+                assert team.run["id"] in await tools.use(
+                    "list_team_runs", status="awaiting_approval"
+                )
+                assert team.run["id"] in await tools.use(door, team_run_id=team.run["id"])
 
     now = await team.until(status)
     late = {"decision": "deny", "text": "No."}
