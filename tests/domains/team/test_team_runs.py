@@ -15,7 +15,7 @@ from agentvine.domains.gateway.doors import ModelDoors
 from agentvine.domains.team.desk import TeamDesk
 from agentvine.protocol.enums import UserRole
 from agentvine.server.effects import build_effects
-from tests.support.api import Api
+from tests.support.api import Api, Caller
 from tests.support.builders.identity import unique
 from tests.support.changes import Workshop, make_workshop
 from tests.support.models import scripted_model
@@ -216,11 +216,19 @@ async def test_a_red_test_round_and_a_rejected_review_end_merged_after_two_round
     texts = "\n".join(each["text"] for each in talk["items"])
     for words in ("Greet whoever comes.", "The plan is approved.", "It is rude.", "Wave longer."):
         assert words in texts
+    await assert_messages_tell_what_models_cost(owner, done)
     async with asyncio.timeout(150):
         while True:
             if (await owner.get(f"/plans/{done['plan_id']}"))["status"] == "completed":
                 break
             await asyncio.sleep(0.05)
+
+
+async def assert_messages_tell_what_models_cost(owner: Caller, done: Json) -> None:
+    messages = (await owner.get(f"/conversations/{done['conversation_id']}/messages"))["items"]
+    assert sum(each["tokens_in"] + each["tokens_out"] for each in messages) == done["total_tokens"]
+    assert sum(float(each["cost_usd"]) for each in messages) == float(done["total_cost_usd"])
+    assert any("Wave longer." in each["content"] for each in messages)
 
 
 def assert_all_is_on_the_record(done: Json, tested_by: str) -> None:

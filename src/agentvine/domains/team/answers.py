@@ -15,6 +15,7 @@ from agentvine.domains.team import words
 from agentvine.domains.team.enums import TeamVerdictId
 from agentvine.domains.team.models import TeamRun, TeamStep, TeamVerdict
 from agentvine.domains.team.service import say
+from agentvine.domains.team.words import Answer
 from agentvine.kit.actor import UserActor
 from agentvine.kit.ids import new_id
 from agentvine.protocol.enums import ArtifactType
@@ -26,9 +27,8 @@ from agentvine.protocol.plans import (
     PlanStep,
 )
 from agentvine.protocol.queue import ANSWER_FILE
-from agentvine.protocol.team import ArchitectAnswer, ArchitectStep, ReviewVerdict, TestVerdict
+from agentvine.protocol.team import ArchitectAnswer, ArchitectStep
 
-Answer = ArchitectAnswer | TestVerdict | ReviewVerdict
 _MAX_PROBLEM = 2000
 _MAX_PROBLEMS = 10
 

@@ -13,7 +13,10 @@ from datetime import timedelta
 
 from agentvine.db.session import Database, Transaction
 from agentvine.db.shielding import finish
+from agentvine.domains.agents.enums import AgentId
 from agentvine.domains.agents.models import Agent
+from agentvine.domains.conversations.enums import AuthorType, ConversationId, MessageId
+from agentvine.domains.conversations.models import Message
 from agentvine.domains.gateway.doors import Bill, ModelDoors
 from agentvine.domains.gateway.offer import offer_to
 from agentvine.domains.planning.briefing import draw_map, look
@@ -28,11 +31,13 @@ from agentvine.domains.team.models import TeamRun, TeamStep
 from agentvine.domains.team.moves import Effect, make_move, person_of
 from agentvine.domains.team.roles import part_of
 from agentvine.domains.team.states import FINAL, set_status
+from agentvine.domains.usage.books import name_message
 from agentvine.domains.usage.calls import Payer
 from agentvine.git.diffs import diff
 from agentvine.impact.reading import CommitReader
 from agentvine.kit.actor import SystemActor
 from agentvine.kit.errors import AppError
+from agentvine.kit.ids import new_id
 from agentvine.llm.door import Limits
 from agentvine.llm.errors import AnswerUnusable
 from agentvine.llm.messages import Conversation
@@ -160,7 +165,8 @@ class TeamDesk:
         except AnswerUnusable as error:
             problem = error.detail
         finally:
-            await finish(self._pay(run.id, step.id, question.model, bill))
+            said = words.said_line(step.role, answer, problem)
+            await finish(self._pay(run.id, step.id, question, bill, said))
         async with self.database.transaction(_ACTOR) as tx:
             current, mine = await self._lock(tx, run.id, step.id)
             if current is None or mine is None or mine.answered_at is not None:
@@ -170,14 +176,36 @@ class TeamDesk:
             else:
                 await keep_answer(tx, current, mine, answer, await person_of(tx, current))
 
-    async def _pay(self, run_id: uuid.UUID, step_id: uuid.UUID, model: str, bill: Bill) -> None:
+    async def _pay(
+        self, run_id: uuid.UUID, step_id: uuid.UUID, question: _Question, bill: Bill, said: str
+    ) -> None:
+        """Keep what an answer cost: on its step, and on a message of the run's conversation."""
         async with self.database.transaction(_ACTOR) as tx:
             _, step = await self._lock(tx, run_id, step_id)
-            if step is not None:
-                step.model = model[:100]
-                step.tokens_in += bill.used.input
-                step.tokens_out += bill.used.output
-                step.cost_usd += bill.usd
+            if step is None:
+                return
+            model, payer = question.model[:100], question.payer
+            step.model = model
+            step.tokens_in += bill.used.input
+            step.tokens_out += bill.used.output
+            step.cost_usd += bill.usd
+            if payer.conversation_id is None or not bill.request_ids:
+                return
+            message = Message(
+                id=MessageId(new_id()),
+                conversation_id=ConversationId(payer.conversation_id),
+                author_type=AuthorType.AGENT,
+                agent_id=AgentId(payer.agent_id) if payer.agent_id else None,
+                content=said,
+                tokens_in=bill.used.input,
+                tokens_out=bill.used.output,
+                cost_usd=bill.usd,
+                model_used=model,
+                created_at=tx.now,
+            )
+            tx.add(message)
+            await tx.flush()  # the books refer to it
+            await name_message(tx, bill.request_ids, message.id)
 
     async def _lock(
         self, tx: Transaction, run_id: uuid.UUID, step_id: uuid.UUID

@@ -1,17 +1,19 @@
 """What the roles are told: the texts of their tasks, and of questions to models."""
 
 import json
+from typing import Any
 
 from pydantic import BaseModel
 
 from agentvine.domains.plans.queries import Content
-from agentvine.domains.team.enums import TeamRole
+from agentvine.domains.team.enums import TeamRole, VerdictOutcome
 from agentvine.domains.team.models import TeamRun, TeamVerdict
 from agentvine.protocol.plans import PlanStep
 from agentvine.protocol.queue import ANSWER_FILE
 from agentvine.protocol.team import ArchitectAnswer, ReviewVerdict, TestVerdict
 
-SHAPES: dict[TeamRole, type[ArchitectAnswer] | type[TestVerdict] | type[ReviewVerdict]] = {
+Answer = ArchitectAnswer | TestVerdict | ReviewVerdict
+SHAPES: dict[TeamRole, type[Answer]] = {
     TeamRole.ARCHITECT: ArchitectAnswer,
     TeamRole.TESTER: TestVerdict,
     TeamRole.REVIEWER: ReviewVerdict,
@@ -93,9 +95,25 @@ def plan_question(run: TeamRun, content: Content) -> str:
 
 def verdict_line(verdict: TeamVerdict) -> str:
     """A verdict as it is told in the conversation."""
-    said = f"{verdict.role.value}: {verdict.outcome.value.replace('_', ' ')}"
-    parts = [f"{said}. {verdict.summary}".strip(), *map(_finding, verdict.findings)]
-    return "\n".join(parts)
+    return _judged(verdict.role, verdict.outcome, verdict.summary, verdict.findings)
+
+
+def said_line(role: TeamRole, answer: Answer | None, problem: str) -> str:
+    """What a model has answered, for the message that carries its cost."""
+    if answer is None:
+        return f"{role.value}: no usable answer. {problem}".strip()
+    if isinstance(answer, ArchitectAnswer):
+        listed = "\n".join(f"- {step.key}: {step.title}" for step in answer.steps)
+        return f"{role.value}: {answer.feature_plan.goal}\n{listed}"
+    findings = [each.model_dump(mode="json") for each in answer.findings]
+    return _judged(role, answer.outcome, answer.summary, findings)
+
+
+def _judged(
+    role: TeamRole, outcome: VerdictOutcome, summary: str, findings: list[dict[str, Any]]
+) -> str:
+    said = f"{role.value}: {outcome.value.replace('_', ' ')}"
+    return "\n".join([f"{said}. {summary}".strip(), *map(_finding, findings)])
 
 
 def merge_command(run: TeamRun) -> str:
