@@ -79,6 +79,7 @@ class Runs:
             order_id=order.order_id,
             fence=order.fence,
             worktree="/tree",
+            inbox=Path("/inbox"),
             stop=self.stop,
             wait_seconds=3600,
             redactor=Redactor([]),

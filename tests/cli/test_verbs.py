@@ -543,9 +543,14 @@ def test_budgets_and_what_was_used(cli: Cli):
     assert done.out.splitlines()[0].startswith("model,label,calls,tokens_in")
 
 
-def test_a_run_is_paused_steered_and_resumed(cli: Cli, repository: Repo):
+def test_a_run_is_paused_steered_with_a_file_and_resumed(
+    cli: Cli, repository: Repo, tmp_path: Path
+):
     cli.ok("repo", "register", str(repository.path))
     command = 'until grep -q "that is all" "$AGENTVINE_INBOX"; do sleep 0.02; done; echo 1 > one'
+    note = tmp_path / "a note.txt"
+    note.write_text("but for this\n")
+    command += '; grep "but for this" "$(dirname "$AGENTVINE_INBOX")"/files/*-a_note.txt'
     where = ("--repo", str(repository.path), "--command", command)
     task = json_of(cli, "task", "create", "Listen", *where)["id"]
     until(lambda: json_of(cli, "task", "show", task)["status"] == "in_progress")
@@ -554,7 +559,8 @@ def test_a_run_is_paused_steered_and_resumed(cli: Cli, repository: Repo):
     [order] = json_of(cli, "order", "list", "--task", task)
     assert order["paused_since"]
     said(cli("order", "why", task), "lets it stand still")
-    said(cli("order", "steer", order["id"], "that is all", "--wait", "60"), "message 1 was handed")
+    words = ("that is all", "--attach", str(note), "--wait", "60")
+    said(cli("order", "steer", order["id"], *words), "message 1 was handed")
     said(cli("order", "show", order["id"]), "paused", "that is all")
     assert json_of(cli, "task", "show", task)["status"] == "in_progress"
     said(cli("order", "resume", task, "--wait", "60"), "the run goes on")
@@ -570,7 +576,9 @@ def test_a_run_is_paused_steered_and_resumed(cli: Cli, repository: Repo):
 
 
 @pytest.mark.timeout(300)
-def test_what_a_run_asks_is_answered_and_what_is_always_so_is_a_rule(cli: Cli, repository: Repo):
+def test_what_a_run_asks_is_answered_and_what_is_always_so_is_a_rule(
+    cli: Cli, repository: Repo, tmp_path: Path
+):
     registered = json_of(cli, "repo", "register", str(repository.path))
     project = registered["project_id"]
     said(cli("rule", "add", project, "deny", "--tool", "Bash", "--pattern", "rm *"), "rm *")
@@ -591,7 +599,16 @@ def test_what_a_run_asks_is_answered_and_what_is_always_so_is_a_rule(cli: Cli, r
     said(cli("inbox"), "Which colour?")
     assert "Which colour?" in [row["text"] for row in json_of(cli, "inbox")["questions"]]
     assert cli("answer", task, "--option", "Green").exit_code == 2
-    said(cli("answer", task, "--option", "Blue"), "Blue")
+    note = tmp_path / "note.txt"
+    note.write_text("this blue\n")
+    said(cli("answer", task, "--option", "Blue", "--attach", str(note)), "Blue", "note.txt")
+    [answered] = json_of(cli, "question", "list", "--task", task, "--state", "answered")
+    [file] = answered["answer"]["attachments"]
+    said(cli("question", "show", answered["id"]), f"note.txt, 10 bytes ({file['id']})")
+    saved = tmp_path / "saved.txt"
+    cli.ok("question", "save", answered["id"], file["id"], str(saved))
+    assert saved.read_text() == "this blue\n"
+    assert cli("question", "save", answered["id"], file["id"], str(saved)).exit_code == 2
     until(lambda: [row["tool_name"] for row in json_of(cli, *asked)] == ["Deploy"])
     said(cli("question", "show", task), "Deploy", "staging")
     said(cli("answer", task, "--allow", "--remember", "task"), "allow")

@@ -114,6 +114,7 @@ def following(
         order_id=order["order_id"],
         fence=order["fence"],
         worktree=str(run.worktree),
+        inbox=run.worktree.parent / "inbox",
         stop=run.stop,
         wait_seconds=300,
         redactor=Redactor(()),

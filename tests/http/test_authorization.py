@@ -114,6 +114,7 @@ CASES = {
     "POST /queue/orders/{order_id}/resume": Case("tasks:write", ROW),
     "GET /queue/orders/{order_id}/messages": Case("queue:read", ROW),
     "POST /queue/orders/{order_id}/messages": Case("tasks:write", ROW, {"text": "look again"}),
+    "POST /queue/orders/{order_id}/attachments": Case("tasks:write", ROW, query={"name": "a.txt"}),
     "GET /tasks/{task_id}/why": Case("queue:read", ROW),
     "GET /queue/limits": Case("queue:read", ANYBODY),
     "PUT /queue/limits": Case(
@@ -327,6 +328,10 @@ CASES = {
     "GET /questions/stream": Case("questions:read", ANYBODY, query={"seconds": "0"}),
     "GET /questions/{question_id}": Case("questions:read", ROW),
     "POST /questions/{question_id}/answer": Case("questions:write", ROW, {"text": "Blanks."}),
+    "POST /questions/{question_id}/attachments": Case(
+        "questions:write", ROW, query={"name": "a.txt"}
+    ),
+    "GET /questions/{question_id}/attachments/{chat_file_id}": Case("questions:read", ROW),
     "GET /projects/{project_id}/answer-rules": Case("questions:read", ROW),
     "POST /projects/{project_id}/answer-rules": Case(
         "questions:write", ROW, {"effect": "allow", "tool": "Bash", "pattern": "git status"}
@@ -361,6 +366,9 @@ CASES = {
     ),
     "GET /conversations/{conversation_id}": Case("conversations:read", ROW),
     "GET /conversations/{conversation_id}/chat": Case("conversations:read", ROW),
+    "GET /conversations/{conversation_id}/chat/attachments/{chat_file_id}": Case(
+        "conversations:read", ROW
+    ),
     "GET /prices": Case("usage:read", ANYBODY),
     "POST /prices": Case(
         "models:admin", ADMIN, {"model": "{unique}", "input_usd": "1", "output_usd": "2.5"}
@@ -403,6 +411,9 @@ CASES = {
         "work", WORK, query={"order_id": "{order_id}", "fence": "99"}
     ),
     "POST /executions/{execution_id}/questions/{question_id}/withdraw": Case("work", WORK, REPORT),
+    "GET /executions/{execution_id}/attachments/{chat_file_id}": Case(
+        "work", WORK, query={"order_id": "{order_id}", "fence": "99"}
+    ),
     "PUT /executions/{execution_id}/bundle": Case(
         "work", WORK, query={"order_id": "{order_id}", "fence": "99", "sha256": "0" * 64}
     ),

@@ -132,7 +132,10 @@ async def _with_run(api: Api, people: People, names: Names, queue: str) -> Names
     held = await _run(api, people.worker, queue)
     task = {"task_id": names["task_id"]}
     changes = await people.owner.get("/modifications", params=task)
-    return held | {"modification_id": changes["items"][0]["id"]}
+    files = f"/questions/{held['question_id']}/attachments"
+    file = await people.owner.call("POST", files, params={"name": "a.txt"}, content=b"a")
+    made = {"modification_id": changes["items"][0]["id"], "chat_file_id": file.json()["id"]}
+    return held | made
 
 
 async def _with_budget(api: Api, people: People, names: Names, queue: str) -> Names:
@@ -273,7 +276,14 @@ async def _with_call(api: Api, people: People, names: Names, queue: str) -> Name
 
 _MORE: dict[frozenset[str], Callable[[Api, People, Names, str], Awaitable[Names]]] = {
     frozenset(
-        {"order_id", "execution_id", "worker_id", "modification_id", "question_id"}
+        {
+            "order_id",
+            "execution_id",
+            "worker_id",
+            "modification_id",
+            "question_id",
+            "chat_file_id",
+        }
     ): _with_run,
     frozenset({"rule_id"}): _with_rule,
     frozenset({"budget_id"}): _with_budget,

@@ -168,7 +168,7 @@ def test_the_protocol_page_names_every_message_with_its_fields():
             if "protocol" not in operation.get("tags", ()):
                 continue
             address = path.removeprefix("/api/v1/").replace("{execution_id}", "ID")
-            address = address.replace("{question_id}", "QUESTION")
+            address = address.replace("{question_id}", "QUESTION").replace("{chat_file_id}", "FILE")
             [text] = [text for title, text in sections.items()
                       if title.partition("?")[0] == f"{method.upper()} {address}"]  # fmt: skip
             for field in fields_of(document, operation):

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -70,14 +71,19 @@ class Asking:
     said: list[tuple[str, str]]
     has_said: asyncio.Event
 
-    async def answer(self, **body: Any) -> None:
-        """Answer what is open, as the owner."""
+    async def answer(self, *, file: bytes | None = None, **body: Any) -> None:
+        """Answer what is open, as the owner; with a file."""
         await self.line.has_asked.wait()
         found = await self.space.owner.get("/questions", params={"state": "open"})
         [question] = [
             each for each in found["items"] if each["project_id"] == self.space.project_id
         ]
-        await self.space.owner.post(f"/questions/{question['id']}/answer", body)
+        path = f"/questions/{question['id']}"
+        if file is not None:
+            where, params = f"{path}/attachments", {"name": "../note.txt"}
+            put = await self.space.owner.call("POST", where, params=params, content=file)
+            body["attachments"] = [put.json()["id"]]
+        await self.space.owner.post(f"{path}/answer", body)
 
     async def questions(self) -> list[Json]:
         found = await self.space.owner.get("/questions")
@@ -85,7 +91,9 @@ class Asking:
 
 
 @asynccontextmanager
-async def asking(api: Api, *, wait_seconds: float = 300.0) -> AsyncIterator[Asking]:
+async def asking(
+    api: Api, *, wait_seconds: float = 300.0, inbox: Path = Path("/inbox")
+) -> AsyncIterator[Asking]:
     space = await make_space(api)
     await space.task()
     worker = await space.worker()
@@ -102,6 +110,7 @@ async def asking(api: Api, *, wait_seconds: float = 300.0) -> AsyncIterator[Aski
             client=client,
             execution_id=order["execution_id"],
             worktree="/tree",
+            inbox=inbox,
             stop=asyncio.Event(),
             wait_seconds=wait_seconds,
             redactor=Redactor(["open-sesame-1234"]),
@@ -109,6 +118,23 @@ async def asking(api: Api, *, wait_seconds: float = 300.0) -> AsyncIterator[Aski
             **claim_of(order),
         )
         yield Asking(space, worker, order, line, asker, said, has_said)
+
+
+async def test_files_of_an_answer_are_laid_into_the_inbox_over_a_lost_connection(
+    shared_api: Api, tmp_path: Path
+):
+    async with asking(shared_api, inbox=tmp_path / "inbox") as run:
+        waiting = asyncio.create_task(run.asker.ask(QUESTION))
+        await run.answer(text="As there.", file=b"four blanks")
+        run.line.cuts = ["after", "before"]
+        told = await waiting
+    head, path = told.text.rsplit("\n- ", 1)
+    file = Path(path.partition(" (")[0])
+
+    assert head == "As there.\n\nFiles that came with it:"
+    assert file.parent == tmp_path / "inbox" / "files"
+    assert file.name.endswith("-note.txt")
+    assert await asyncio.to_thread(file.read_bytes) == b"four blanks"
 
 
 async def test_a_run_is_told_the_answer_and_so_is_its_log(shared_api: Api):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -147,6 +148,18 @@ class Pair(click.ParamType[tuple[str, str]]):
 def project_option(function: F) -> F:
     """``--project``, where a name may mean several things."""
     return click.option("--project", metavar="PROJECT", help="Name or id of the project.")(function)
+
+
+def attach_option(function: F) -> F:
+    """``--attach``, for files that go with words."""
+    return click.option(
+        "--attach",
+        "files",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        metavar="FILE",
+        multiple=True,
+        help="Send this along; can be repeated.",
+    )(function)
 
 
 def limit_option(function: F) -> F:

@@ -3,7 +3,7 @@
 import uuid
 
 from agentvine.client.pages import Listing
-from agentvine.client.transport import Call, Transport, edit, get, post
+from agentvine.client.transport import Call, Transport, edit, get, post, send_file
 from agentvine.protocol.base import PageOut
 from agentvine.protocol.conversations import (
     AttachmentOut,
@@ -104,15 +104,18 @@ class ConversationsApi:
     ) -> AttachmentOut:
         """Attach a file to what one has said."""
         path = f"conversations/{conversation_id}/messages/{message_id}/attachments"
-        headers = {"Content-Type": type_}
-        call = Call("POST", path, params={"name": name}, body=content, headers=headers)
-        return await self._transport.fetch(call, AttachmentOut)
+        return await self._transport.fetch(send_file(path, name, content, type_), AttachmentOut)
 
     async def attachment(
         self, conversation_id: uuid.UUID, message_id: uuid.UUID, attachment_id: uuid.UUID
     ) -> bytes:
         """A file's content."""
         path = f"conversations/{conversation_id}/messages/{message_id}/attachments/{attachment_id}"
+        return (await self._transport.send(get(path))).content
+
+    async def chat_attachment(self, conversation_id: uuid.UUID, attachment_id: uuid.UUID) -> bytes:
+        """The content of a file of the control channel."""
+        path = f"conversations/{conversation_id}/chat/attachments/{attachment_id}"
         return (await self._transport.send(get(path))).content
 
     def chat(self, conversation_id: uuid.UUID) -> Listing[ChatMessageOut]:

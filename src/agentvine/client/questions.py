@@ -9,9 +9,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from agentvine.client.errors import NotAnAgentVineServer
 from agentvine.client.pages import Listing
-from agentvine.client.transport import Call, RetryPolicy, Transport, get, post
+from agentvine.client.transport import Call, RetryPolicy, Transport, get, post, send_file
 from agentvine.kit.errors import LimitReached, Unavailable
 from agentvine.protocol.base import PageOut
+from agentvine.protocol.conversations import AttachmentOut
 from agentvine.protocol.questions import (
     AnswerIn,
     QuestionIn,
@@ -62,6 +63,32 @@ class QuestionsApi:
         """Answer a question; the first answer counts."""
         call = post(f"questions/{question_id}/answer", body, is_repeatable=True)
         return await self._transport.fetch(call, QuestionOut)
+
+    async def attach(
+        self,
+        question_id: uuid.UUID,
+        name: str,
+        content: bytes,
+        *,
+        type_: str = "application/octet-stream",
+    ) -> AttachmentOut:
+        """Put a file on an open question; ``AnswerIn.attachments`` takes it along."""
+        call = send_file(f"questions/{question_id}/attachments", name, content, type_)
+        return await self._transport.fetch(call, AttachmentOut)
+
+    async def attachment(self, question_id: uuid.UUID, attachment_id: uuid.UUID) -> bytes:
+        """The content of a file of a question, or of its answer."""
+        path = f"questions/{question_id}/attachments/{attachment_id}"
+        return (await self._transport.send(get(path))).content
+
+    async def attachment_of_run(
+        self, execution_id: uuid.UUID, attachment_id: uuid.UUID, *, order_id: uuid.UUID, fence: int
+    ) -> bytes:
+        """The content of a file that came with what a run was told."""
+        path = f"executions/{execution_id}/attachments/{attachment_id}"
+        params = {"order_id": order_id, "fence": fence}
+        call = Call("GET", path, params=params, is_repeatable=True)
+        return (await self._transport.send(call)).content
 
     async def follow(self) -> AsyncIterator[QuestionOut]:
         """What is open, then each question as it is asked and as it is settled, for ever.

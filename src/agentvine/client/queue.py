@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pydantic import TypeAdapter
 
 from agentvine.client.pages import Listing
-from agentvine.client.transport import Call, Transport, get, post
+from agentvine.client.transport import Call, Transport, get, post, send_file
 from agentvine.protocol.base import PageOut
 from agentvine.protocol.controls import ControlIn, RunMessageOut, SteerIn
+from agentvine.protocol.conversations import AttachmentOut
 from agentvine.protocol.enums import FailureClass, OrderStatus
 from agentvine.protocol.queue import (
     BulkEnqueueIn,
@@ -78,11 +79,29 @@ class QueueApi:
         return await self._transport.fetch(call, WorkOrderOut)
 
     async def steer(
-        self, order_id: uuid.UUID, text: str, *, idempotency_key: str | None = None
+        self,
+        order_id: uuid.UUID,
+        text: str,
+        *,
+        attachments: Sequence[uuid.UUID] = (),
+        idempotency_key: str | None = None,
     ) -> RunMessageOut:
-        """Say something to the run of an order."""
-        call = post(f"queue/orders/{order_id}/messages", SteerIn(text=text))
+        """Say something to the run of an order, with files that ``attach`` has put there."""
+        body = SteerIn(text=text, attachments=list(attachments))
+        call = post(f"queue/orders/{order_id}/messages", body)
         return await self._transport.fetch(call.with_key(idempotency_key), RunMessageOut)
+
+    async def attach(
+        self,
+        order_id: uuid.UUID,
+        name: str,
+        content: bytes,
+        *,
+        type_: str = "application/octet-stream",
+    ) -> AttachmentOut:
+        """Put a file there for the run of an order."""
+        call = send_file(f"queue/orders/{order_id}/attachments", name, content, type_)
+        return await self._transport.fetch(call, AttachmentOut)
 
     async def messages(self, order_id: uuid.UUID) -> Sequence[RunMessageOut]:
         """What was said to the runs of an order, and whether they have it."""

@@ -94,6 +94,12 @@ def post(path: str, body: BaseModel | None = None, *, is_repeatable: bool = Fals
     return Call("POST", path, body=body, is_repeatable=is_repeatable)
 
 
+def send_file(path: str, name: str, content: bytes, type_: str) -> Call:
+    """A file, as the body of a request."""
+    headers = {"Content-Type": type_}
+    return Call("POST", path, params={"name": name}, body=content, headers=headers)
+
+
 def edit(path: str, body: BaseModel, row_version: int | None) -> Call:
     """An edit, refused when somebody else changed the row since ``row_version``."""
     headers = {} if row_version is None else {"If-Match": f'"{row_version}"'}

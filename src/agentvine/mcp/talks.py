@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from agentvine.mcp.words import file_line
 from agentvine.protocol.conversations import MentionOut, MessageOut
 
 _ALL_CHARACTERS = 15_000
@@ -27,10 +28,7 @@ def _message(message: MessageOut, share: int) -> str:
         f"{message.author_name} ({message.author_type}), {when}{about} (id {message.id})",
         text,
     ]
-    lines += [
-        f"[file {file.file_name}, {file.file_type}, {file.size} bytes (id {file.id})]"
-        for file in message.attachments
-    ]
+    lines += map(file_line, message.attachments)
     lines += [_mention(mention) for mention in message.mentions]
     return "\n".join(lines)
 

@@ -12,6 +12,7 @@ from agentvine.domains.tasks.models import Task
 from agentvine.kit.actor import UserActor
 from agentvine.kit.errors import Invalid
 from agentvine.kit.pagination import PageRequest, decode_cursor
+from agentvine.protocol.conversations import AttachmentOut
 from agentvine.protocol.questions import AnswerOut, QuestionKind, QuestionOut
 
 
@@ -97,6 +98,7 @@ def question_words(question: QuestionOut) -> str:
         lines.append(f"- option {option.label!r}{told}")
     if question.diff:
         lines.append(f"diff:\n{question.diff}")
+    lines += map(file_line, question.attachments)
     if question.answer is not None:
         lines.append(answer_words(question.answer, question.kind))
     return "\n".join(lines)
@@ -104,12 +106,18 @@ def question_words(question: QuestionOut) -> str:
 
 def answer_words(answer: AnswerOut, kind: QuestionKind) -> str:
     """Who said what."""
-    said = "\n".join(part for part in (", ".join(answer.choices), answer.text) if part)
-    if kind is QuestionKind.QUESTION and answer.choices and not answer.text:
+    text = "\n".join([answer.text, *map(file_line, answer.attachments)]).strip()
+    said = "\n".join(part for part in (", ".join(answer.choices), text) if part)
+    if kind is QuestionKind.QUESTION and answer.choices and not text:
         return f"{answer.author} chose: {said}"
     if answer.decision.value == "answer":
         return f"{answer.author} answered: {said}"
     return f"{answer.author}: {answer.decision.value}. {said}".strip()
+
+
+def file_line(file: AttachmentOut) -> str:
+    """A file that came with something that was said."""
+    return f"[file {file.file_name}, {file.file_type}, {file.size} bytes (id {file.id})]"
 
 
 def read_id(text: str, what: str) -> uuid.UUID:

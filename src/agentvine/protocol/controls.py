@@ -12,6 +12,7 @@ from enum import StrEnum
 from pydantic import Field, field_validator
 
 from agentvine.protocol.base import Input, Output, Verbatim
+from agentvine.protocol.conversations import MAX_ATTACHMENTS, AttachmentOut
 
 MAX_MESSAGE_BYTES = 16 * 1024
 MAX_UNREAD_MESSAGES = 100
@@ -34,6 +35,8 @@ class SteeringMessage(Output):
     author: str
     text: str
     created_at: datetime
+    attachments: list[AttachmentOut] = Field(default_factory=list[AttachmentOut])
+    """Files that the worker fetches and lays beside it."""
 
 
 class LeaseControl(Output):
@@ -69,6 +72,10 @@ class SteerIn(Verbatim):
     """Words for a run."""
 
     text: str = Field(min_length=1, max_length=MAX_MESSAGE_BYTES)
+    attachments: list[uuid.UUID] = Field(
+        default_factory=list[uuid.UUID], max_length=MAX_ATTACHMENTS
+    )
+    """Files that one has put there for this run."""
 
     @field_validator("text")
     @classmethod
@@ -102,3 +109,4 @@ class RunMessageOut(Output):
     state: MessageState
     created_at: datetime
     delivered_at: datetime | None
+    attachments: list[AttachmentOut] = Field(default_factory=list[AttachmentOut])

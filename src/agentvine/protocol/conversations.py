@@ -192,4 +192,5 @@ class ChatMessageOut(Output):
     execution_id: uuid.UUID | None
     details: dict[str, Any]
     """More about it: of a question what was asked and answered, of a status how much is done."""
+    attachments: list[AttachmentOut] = Field(default_factory=list[AttachmentOut])
     created_at: datetime

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from agentvine.protocol.base import Input, Output, Verbatim
+from agentvine.protocol.conversations import MAX_ATTACHMENTS, AttachmentOut
 
 MAX_QUESTION_CHARACTERS = 20_000
 MAX_ANSWER_CHARACTERS = 20_000
@@ -124,13 +125,17 @@ class AnswerIn(Input):
     """Answer the same in future without asking, as far as this reaches; permissions only."""
     pattern: str | None = Field(default=None, min_length=1, max_length=MAX_PATTERN_CHARACTERS)
     """Which inputs of the tool that is about, ``*`` for any text; None: this very input."""
+    attachments: list[uuid.UUID] = Field(
+        default_factory=list[uuid.UUID], max_length=MAX_ATTACHMENTS
+    )
+    """Files that one has put on the question, to go with the answer."""
 
     @model_validator(mode="after")
     def _says_something(self) -> "AnswerIn":
         if self.decision is AnswerDecision.EXPIRED:
             raise ValueError("a person allows, denies or answers")
-        if self.decision is None and not self.text.strip() and not self.choices:
-            raise ValueError("an answer has a decision, a text or choices")
+        if not (self.decision or self.text.strip() or self.choices or self.attachments):
+            raise ValueError("an answer has a decision, a text, choices or files")
         if self.pattern is not None and self.remember is None:
             raise ValueError("a pattern says what to remember; say how far, too")
         return self
@@ -155,6 +160,8 @@ class AnswerOut(Output):
     """Who answered: a user's name, or the rule that did."""
     is_automatic: bool = False
     answered_at: datetime
+    attachments: list[AttachmentOut] = Field(default_factory=list[AttachmentOut])
+    """Files that came with it."""
 
 
 class QuestionOut(Output):
@@ -187,6 +194,8 @@ class QuestionOut(Output):
     why: str
     """Why a person is asked, or who is asked first."""
     answer: AnswerOut | None
+    attachments: list[AttachmentOut] = Field(default_factory=list[AttachmentOut])
+    """Files that the run has sent with it."""
 
     @property
     def asked_by(self) -> str:

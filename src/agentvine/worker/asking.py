@@ -8,7 +8,8 @@ long; then it ends, and the order waits for the answer in its place.
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TypeVar
 
 import structlog
@@ -35,6 +36,7 @@ from agentvine.runtimes.asking import (
     RunAnswer,
     RunQuestion,
 )
+from agentvine.worker.files import FileFetcher
 from agentvine.worker.shipping import TRY_AGAIN
 
 T = TypeVar("T")
@@ -61,6 +63,8 @@ class ServerAsker:
     wait_seconds: float
     """How long one question keeps the run."""
     redactor: Redactor
+    inbox: Path
+    """Where files that come with answers are laid."""
     say: Say
     """Writes a line into the run's log, and its step into the timeline."""
     ended_for: AnswerDeferred | None = None
@@ -165,6 +169,13 @@ class ServerAsker:
             # Withdrawn: by ourselves, from another task, or as the order has ended.
             return RunAnswer(decision=AnswerDecision.DENY, text="The question was withdrawn.")
         answer = _answer(stored.answer)
+        files = stored.answer.attachments
+        if files:
+            fetcher = FileFetcher(
+                self.client, self.execution_id, self.order_id, self.fence, self.inbox
+            )
+            told = await self._insist(text, fetcher.with_files, answer.text, files)
+            answer = replace(answer, text=told)
         said = answer.text or ", ".join(answer.choices)
         told = f"{answer.decision.value}: {said[:_SHOWN]}" if said else answer.decision.value
         await self.say(f"{answer.author} answered: {told}", "answered")

@@ -334,6 +334,7 @@ class Attempt:
             stop=self._switch.event,
             wait_seconds=self._tools.config.answer_wait_seconds,
             redactor=self._tools.redactor,
+            inbox=self._folder.inbox,
             say=say,
         )
 

@@ -11,6 +11,7 @@ from agentvine.protocol.enums import ExecutionPhase
 from agentvine.protocol.queue import CompleteIn, FailIn
 from agentvine.worker.attempt import Attempt, Verdict
 from agentvine.worker.delivery import Delivery, settle
+from agentvine.worker.files import FileFetcher
 from agentvine.worker.folders import PendingReport, RunFolder
 from agentvine.worker.leases import Lease, LeaseEnd
 from agentvine.worker.shipping import LogShipper
@@ -100,7 +101,11 @@ class Run:
         async def say(text: str, step: str) -> None:
             await output.spool.write("system", text, metadata={"step": step})
 
-        steward = Steward(self._tools.client, self._lease, self._switch, say)
+        client, order = self._tools.client, self._folder.order
+        files = FileFetcher(
+            client, order.execution_id, order.order_id, order.fence, self._folder.inbox
+        )
+        steward = Steward(client, self._lease, self._switch, files, say)
         self._steward = steward
         following = asyncio.create_task(steward.run())
         try:

@@ -6,13 +6,15 @@ heard it; nothing waits for that, neither the run nor the beats.
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Awaitable, Callable
 
 import structlog
 
 from agentvine.client import Client, RetryPolicy
 from agentvine.kit.errors import AppError, Conflict
-from agentvine.protocol.controls import ControlIn, LeaseControl
+from agentvine.protocol.controls import ControlIn, LeaseControl, SteeringMessage
+from agentvine.worker.files import FileFetcher
 from agentvine.worker.leases import Lease
 from agentvine.worker.tools import StopSwitch
 
@@ -30,6 +32,7 @@ class Steward:
         client: Client,
         lease: Lease,
         switch: StopSwitch,
+        files: FileFetcher,
         say: Callable[[str, str], Awaitable[None]],
     ) -> None:
         """Prepare; ``run`` does the work.
@@ -38,13 +41,17 @@ class Steward:
             client: Reaches the server.
             lease: The run's.
             switch: What the run lives by.
+            files: Gets what comes with messages.
             say: Writes a line into the run's log, and its step into the timeline.
         """
         self._client = client
         self._lease = lease
         self._switch = switch
+        self._files = files
         self._say = say
         self._changed = asyncio.Event()
+        self._arrived: deque[SteeringMessage] = deque()
+        """Messages from the first one on whose files are still to be fetched."""
         self._said_paused = False
         self._told_paused = False
         self._told_to = 0
@@ -57,7 +64,12 @@ class Steward:
             self._switch.pause.pause()
         else:
             self._switch.pause.resume()
-        self._switch.mailbox.put(wanted.messages)
+        if not self._arrived and not any(each.attachments for each in wanted.messages):
+            self._switch.mailbox.put(wanted.messages)
+            return
+        known = self._arrived[-1].number if self._arrived else 0
+        self._arrived.extend(each for each in wanted.messages if each.number > known)
+        self._changed.set()
 
     async def run(self) -> None:
         """Hand over what there is, and tell what was done, until cancelled."""
@@ -65,6 +77,7 @@ class Steward:
         while True:
             self._changed.clear()
             try:
+                await self._fetch_files()
                 await self._hand_over()
                 await self._say_what_it_does()
                 await self._tell()
@@ -84,6 +97,13 @@ class Steward:
         with contextlib.suppress(AppError, TimeoutError):
             async with asyncio.timeout(_LAST_WORDS_SECONDS):
                 await self._tell()
+
+    async def _fetch_files(self) -> None:
+        while self._arrived:
+            message = self._arrived[0]
+            text = await self._files.with_files(message.text, message.attachments)
+            self._switch.mailbox.put([message.model_copy(update={"text": text})])
+            self._arrived.popleft()
 
     async def _hand_over(self) -> None:
         for message in await self._switch.mailbox.hand_over():

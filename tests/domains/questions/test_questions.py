@@ -202,6 +202,7 @@ async def test_a_rule_answers_without_a_person_and_is_named(shared_api: Api):
         "author": "rule of the project: deny bash git push *",
         "is_automatic": True,
         "answered_at": None,
+        "attachments": [],
     }
     assert allowed["answer"]["decision"] == "allow"
     for question, rule in ((denied, denied["answer"]["author"]), (allowed, "tools that only read")):

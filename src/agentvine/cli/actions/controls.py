@@ -3,10 +3,12 @@
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from agentvine.cli import asking, resolve
+from agentvine.cli.attached import read_files, type_of_file
 from agentvine.cli.output import Column, printable
 from agentvine.cli.session import Session
 from agentvine.kit.errors import Conflict
@@ -47,13 +49,25 @@ async def resume(session: Session, *, name: str, project: str | None, wait_secon
 
 
 async def steer(
-    session: Session, *, name: str, text: str, project: str | None, wait_seconds: float
+    session: Session,
+    *,
+    name: str,
+    text: str,
+    project: str | None,
+    wait_seconds: float,
+    files: Sequence[Path],
 ) -> None:
-    """Say something to a run."""
+    """Say something to a run, with files."""
+    contents = await read_files(files)
     order_id = await _running_order(session, name, project)
     if text == "-":
         text = asking.read_input()
-    message = await session.client.queue.steer(order_id, text)
+    queue = session.client.queue
+    put = [
+        await queue.attach(order_id, file.name, content, type_=type_of_file(file))
+        for file, content in contents.items()
+    ]
+    message = await queue.steer(order_id, text, attachments=[each.id for each in put])
 
     async def look() -> RunMessageOut:
         rows = await session.client.queue.messages(order_id)

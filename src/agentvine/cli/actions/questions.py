@@ -5,15 +5,18 @@ import contextlib
 import json
 import uuid
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
 from agentvine.cli import resolve
+from agentvine.cli.attached import read_files, type_of_file, write_new_file
 from agentvine.cli.formats import fmt_diff_stat
 from agentvine.cli.output import Column, dump, printable
 from agentvine.cli.session import Session
 from agentvine.kit.errors import Invalid, NotFound
 from agentvine.kit.ids import short_id
+from agentvine.protocol.conversations import AttachmentOut
 from agentvine.protocol.enums import ModificationStatus
 from agentvine.protocol.modifications import ModificationOut
 from agentvine.protocol.questions import (
@@ -68,10 +71,12 @@ async def answer(
     remember: RememberScope | None,
     pattern: str | None,
     project: str | None,
+    files: Sequence[Path],
 ) -> None:
-    """Answer a question."""
-    if not (decision or text or choices):
-        raise Invalid("Say TEXT, --option, --allow or --deny.")
+    """Answer a question, with files."""
+    if not (decision or text or choices or files):
+        raise Invalid("Say TEXT, --option, --allow or --deny, or --attach a file.")
+    contents = await read_files(files)
     found = await _find(session, name, project, states=[QuestionState.OPEN])
     given = AnswerIn(
         decision=AnswerDecision(decision) if decision else None,
@@ -79,6 +84,14 @@ async def answer(
         choices=list(choices),
         remember=remember,
         pattern=pattern,
+        attachments=[
+            (
+                await session.client.questions.attach(
+                    found.id, file.name, content, type_=type_of_file(file)
+                )
+            ).id
+            for file, content in contents.items()
+        ],
     )
     row = await session.client.questions.answer(found.id, given)
     session.out.done(f"{row.asked_by} is told: {_told(row)}", row)
@@ -119,15 +132,27 @@ async def show(session: Session, *, name: str, project: str | None) -> None:
             ("input", _lines(_input(row))),
             ("options", _lines("\n".join(_option(row)))),
             ("diff", _lines(row.diff or "")),
+            ("files", _files(row.attachments)),
             ("why you", row.why if row.state is QuestionState.OPEN else None),
             ("asked", row.asked_at),
             ("expires", row.expires_at and f"{session.out.age(row.expires_at)}, {row.on_expiry}"),
             ("answer", told and _lines(_told(row))),
+            ("with files", told and _files(told.attachments)),
             ("answered by", told and told.author),
             ("answered", told and told.answered_at),
             ("remembered", told and told.remember and f"for the {told.remember.value}"),
         ],
     )
+
+
+async def save(
+    session: Session, *, name: str, attachment: uuid.UUID, file: Path, project: str | None
+) -> None:
+    """A file of a question or of its answer, written where there is none yet."""
+    row = await _find(session, name, project)
+    content = await session.client.questions.attachment(row.id, attachment)
+    await write_new_file(file, content)
+    session.out.done(f"{file} is written", {"id": attachment, "path": str(file)})
 
 
 async def list_rules(session: Session, *, project: str) -> None:
@@ -251,7 +276,8 @@ def _told(row: QuestionOut) -> str:
     told = row.answer
     if told is None:
         return ""
-    said = ", ".join(part for part in (*told.choices, told.text) if part)
+    files = [file.file_name for file in told.attachments]
+    said = ", ".join(part for part in (*told.choices, told.text, *files) if part)
     if told.decision is AnswerDecision.ANSWER:
         return said
     return f"{told.decision.value}: {said}" if said else told.decision.value
@@ -277,6 +303,12 @@ def _option(row: QuestionOut) -> list[str]:
         f"{option.label}: {option.description}" if option.description else option.label
         for option in row.options
     ]
+
+
+def _files(files: Sequence[AttachmentOut]) -> str:
+    return "\n".join(
+        printable(f"{each.file_name}, {each.size} bytes ({each.id})") for each in files
+    )
 
 
 def _lines(text: str) -> str:

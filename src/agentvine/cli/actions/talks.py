@@ -1,17 +1,15 @@
 """What ``agentvine conversation`` does."""
 
-import asyncio
-import mimetypes
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
 from agentvine.cli import asking, resolve
+from agentvine.cli.attached import read_files, type_of_file, write_new_file
 from agentvine.cli.output import Column, printable
 from agentvine.cli.session import Session
-from agentvine.kit.errors import Invalid, NotFound
+from agentvine.kit.errors import NotFound
 from agentvine.protocol.conversations import (
-    MAX_ATTACHMENT_BYTES,
     MAX_MESSAGE_CHARACTERS,
     AttachmentOut,
     ConversationCreateIn,
@@ -29,12 +27,6 @@ class ConversationUnknown(NotFound):
     """There is no such conversation, message or file."""
 
     code = "conversation_unknown"
-
-
-class AttachmentUnreadable(Invalid):
-    """The file cannot be attached, or cannot be saved."""
-
-    code = "attachment_unreadable"
 
 
 async def list_conversations(
@@ -106,7 +98,7 @@ async def say(
     files: Sequence[Path],
 ) -> None:
     """A message, with its files."""
-    contents = {file: await _read(file) for file in files}
+    contents = await read_files(files)
     conversation_id = await _find(session, conversation, project)
     body = MessageIn(content=_text(text), reply_to_id=_message_id(reply_to) if reply_to else None)
     said = await session.client.conversations.say(conversation_id, body)
@@ -146,7 +138,7 @@ async def attach(
     session: Session, *, conversation: str, message: str, file: Path, project: str | None
 ) -> None:
     """One more file."""
-    content = await _read(file)
+    content = (await read_files([file]))[file]
     conversation_id = await _find(session, conversation, project)
     made = await _send(session, conversation_id, _message_id(message), file, content)
     session.out.done(f"{made.file_name} is attached ({made.id})", made)
@@ -164,7 +156,7 @@ async def save(
                 content = await session.client.conversations.attachment(
                     conversation_id, message.id, each.id
                 )
-                await asyncio.to_thread(_write_new, file, content)
+                await write_new_file(file, content)
                 session.out.done(f"{file} is written", each)
                 return
     raise ConversationUnknown("No message of the conversation has a file with this id.")
@@ -237,26 +229,8 @@ async def _send(
         message_id,
         file.name,
         content,
-        type_=mimetypes.guess_type(file.name)[0] or "application/octet-stream",
+        type_=type_of_file(file),
     )
-
-
-async def _read(file: Path) -> bytes:
-    try:
-        content = await asyncio.to_thread(file.read_bytes)
-    except OSError as error:
-        raise AttachmentUnreadable(f"{file} cannot be read: {error}") from error
-    if len(content) > MAX_ATTACHMENT_BYTES:
-        raise AttachmentUnreadable(f"{file} is larger than {MAX_ATTACHMENT_BYTES // 2**20} MiB.")
-    return content
-
-
-def _write_new(file: Path, content: bytes) -> None:
-    try:
-        with file.open("xb") as target:
-            target.write(content)
-    except OSError as error:
-        raise AttachmentUnreadable(f"{file} cannot be written: {error}") from error
 
 
 def _print(session: Session, message: MessageOut) -> None:

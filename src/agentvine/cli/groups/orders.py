@@ -3,7 +3,7 @@
 import click
 
 from agentvine.cli.lazy import runs
-from agentvine.cli.options import Words, limit_option, project_option
+from agentvine.cli.options import Words, attach_option, limit_option, project_option
 from agentvine.protocol.enums import FailureClass, OrderStatus
 
 _ACTIONS = "agentvine.cli.actions.orders"
@@ -57,6 +57,7 @@ def resume() -> None:
 @order.command()
 @click.argument("name", metavar="TASK|ORDER")
 @click.argument("text", metavar="TEXT")
+@attach_option
 @project_option
 @wait_option
 @runs(f"{_CONTROLS}:steer")

@@ -1,9 +1,11 @@
 """``agentvine inbox``, ``answer``, ``question`` and ``rule``."""
 
+from pathlib import Path
+
 import click
 
 from agentvine.cli.lazy import runs
-from agentvine.cli.options import Words, limit_option, project_option
+from agentvine.cli.options import Words, attach_option, limit_option, project_option
 from agentvine.protocol.questions import QuestionState, RememberScope, RuleEffect
 
 _ACTIONS = "agentvine.cli.actions.questions"
@@ -32,6 +34,7 @@ def inbox() -> None:
     metavar="INPUT",
     help="Remember it for all such inputs, `*` for any text, not for this very one.",
 )
+@attach_option
 @project_option
 @runs(f"{_ACTIONS}:answer")
 def answer() -> None:
@@ -63,6 +66,16 @@ def list_questions() -> None:
 @runs(f"{_ACTIONS}:show")
 def show() -> None:
     """Show a question with all that was told, and its answer."""
+
+
+@question.command()
+@click.argument("name", metavar=_NAME)
+@click.argument("attachment", metavar="ID", type=click.UUID)
+@click.argument("file", type=click.Path(path_type=Path))
+@project_option
+@runs(f"{_ACTIONS}:save")
+def save() -> None:
+    """Write a file of a question, or of its answer, to FILE; `question show` has its id."""
 
 
 @click.group()

@@ -3,18 +3,16 @@
 import asyncio
 import uuid
 from typing import Annotated
-from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from agentvine.domains.agents.errors import AgentNotFound, AgentUnusable
-from agentvine.domains.conversations import queries, reading, service
+from agentvine.domains.conversations import chat_files, queries, reading, service
 from agentvine.domains.conversations.attaching import AttachmentDesk
 from agentvine.domains.conversations.enums import ConversationStatus, ConversationType
 from agentvine.domains.conversations.errors import (
     AttachmentNotFound,
     AttachmentRefused,
-    AttachmentTooLarge,
     ConversationClosed,
     ConversationNotFound,
     ConversationTransitionInvalid,
@@ -31,11 +29,11 @@ from agentvine.domains.projects.errors import (
     ProjectReadOnly,
 )
 from agentvine.http.deps import Paging, Read, State, Tx, require
+from agentvine.http.files import AttachmentTooLarge, file_response, read_file
 from agentvine.http.problems import responses
 from agentvine.kit.actor import UserActor
 from agentvine.protocol.base import PageOut
 from agentvine.protocol.conversations import (
-    MAX_ATTACHMENT_BYTES,
     AttachmentOut,
     ChatMessageOut,
     ConversationCreateIn,
@@ -230,7 +228,7 @@ async def attach(
         (conversation_id, message_id),
         name=name,
         type_=request.headers.get("content-type", ""),
-        content=await _read_file(request),
+        content=await read_file(request),
     )
     return AttachmentOut.model_validate(row)
 
@@ -252,15 +250,8 @@ async def get_attachment(
         found = await queries.get_conversation(read, actor, conversation_id)
         message = await queries.get_message(read, found, message_id)
         attachment = await queries.get_attachment(read, message, attachment_id)
-    return Response(
-        await state.effect(AttachmentDesk).read(attachment),
-        media_type="application/octet-stream",
-        headers={
-            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(attachment.file_name)}",
-            "Content-Security-Policy": "default-src 'none'; sandbox",
-            "X-Content-Type-Options": "nosniff",
-        },
-    )
+    content = await state.effect(AttachmentDesk).read(attachment.sha256)
+    return file_response(attachment.file_name, content)
 
 
 @router.get("/conversations/{conversation_id}/chat", responses=responses(ConversationNotFound))
@@ -273,12 +264,17 @@ async def list_chat(
     return PageOut(items=list(found.items), next_cursor=found.next_cursor)
 
 
-async def _read_file(request: Request) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MAX_ATTACHMENT_BYTES:
-            raise AttachmentTooLarge(f"A file may have {MAX_ATTACHMENT_BYTES // 2**20} MiB.")
-        parts.append(part)
-    return b"".join(parts)
+@router.get(
+    "/conversations/{conversation_id}/chat/attachments/{chat_file_id}",
+    responses=responses(ConversationNotFound, AttachmentNotFound),
+    response_class=Response,
+)
+async def get_chat_attachment(
+    conversation_id: uuid.UUID, chat_file_id: uuid.UUID, actor: ConversationReader, state: State
+) -> Response:
+    """A file of the control channel, to be saved: no browser shows or runs it here."""
+    async with state.database.read() as read:
+        found = await queries.get_conversation(read, actor, conversation_id)
+        file = await chat_files.get_file(read, found.id, chat_file_id)
+    content = await state.effect(AttachmentDesk).read(file.file_path)
+    return file_response(file.file_name, content)

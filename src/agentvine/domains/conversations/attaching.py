@@ -4,16 +4,20 @@ import asyncio
 import re
 import unicodedata
 import uuid
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from sqlalchemy import select
 
 from agentvine.db.session import Database
 from agentvine.domains.conversations import queries, service
 from agentvine.domains.conversations.errors import AttachmentNotFound, AttachmentRefused
-from agentvine.domains.conversations.models import MessageAttachment
-from agentvine.domains.conversations.storage import AttachmentStore
+from agentvine.domains.conversations.models import ChatAttachment, MessageAttachment
+from agentvine.domains.conversations.storage import AttachmentStore, KeptFile
 from agentvine.kit.actor import UserActor
+
+T = TypeVar("T")
 
 _TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,49}/[a-z0-9][a-z0-9!#$&^_.+-]{0,49}", re.ASCII)
 _ACTIVE = re.compile(
@@ -53,27 +57,45 @@ class AttachmentDesk:
             AttachmentRefused: It is of a kind that might be run.
             AppError: As for ``service.attach``.
         """
-        row = MessageAttachment(
-            file_name=plain_name(name), file_type=checked_type(type_), size=len(content)
-        )
-        row.sha256 = await asyncio.to_thread(self.store.keep, content)
-        async with self.database.transaction(actor) as tx:
-            conversation = await queries.get_conversation_for_change(tx, actor, place[0])
-            message = await queries.get_message(tx, conversation, place[1])
-            await service.attach(tx, actor, conversation, message, row)
-        if not await asyncio.to_thread(self.store.has, row.sha256):
+
+        async def name_it(kept: KeptFile) -> MessageAttachment:
+            row = MessageAttachment(
+                file_name=kept.file_name,
+                file_type=kept.file_type,
+                size=kept.size,
+                sha256=kept.sha256,
+            )
+            async with self.database.transaction(actor) as tx:
+                conversation = await queries.get_conversation_for_change(tx, actor, place[0])
+                message = await queries.get_message(tx, conversation, place[1])
+                return await service.attach(tx, actor, conversation, message, row)
+
+        return await self.take_in(name_it, name=name, type_=type_, content=content)
+
+    async def take_in(
+        self, name_it: Callable[[KeptFile], Awaitable[T]], *, name: str, type_: str, content: bytes
+    ) -> T:
+        """Keep a file, and let it be named by a row in a transaction of its own.
+
+        Raises:
+            AttachmentRefused: It is of a kind that might be run.
+        """
+        plain, checked = plain_name(name), checked_type(type_)
+        digest = await asyncio.to_thread(self.store.keep, content)
+        named = await name_it(KeptFile(plain, checked, len(content), digest))
+        if not await asyncio.to_thread(self.store.has, digest):
             # Collected between the two steps, as nobody had named it yet.
             await asyncio.to_thread(self.store.keep, content)
-        return row
+        return named
 
-    async def read(self, attachment: MessageAttachment) -> bytes:
-        """A file's content.
+    async def read(self, sha256: str) -> bytes:
+        """A file's content, by the hash in its row.
 
         Raises:
             AttachmentNotFound: The data directory does not have it any more.
         """
         try:
-            return await asyncio.to_thread(self.store.path_of(attachment.sha256).read_bytes)
+            return await asyncio.to_thread(self.store.path_of(sha256).read_bytes)
         except FileNotFoundError as error:
             raise AttachmentNotFound(
                 "Its file is gone from the server's data directory; send it again."
@@ -85,8 +107,11 @@ class AttachmentDesk:
         oldest = self.database.clock.now().timestamp() - _UNUSED_SECONDS
         for names in await asyncio.to_thread(lambda: list(self.store.not_sent_since(oldest))):
             async with self.database.read() as read:
-                query = select(MessageAttachment.sha256).where(MessageAttachment.sha256.in_(names))
-                used = set(await read.scalars(query))
+                said = select(MessageAttachment.sha256).where(MessageAttachment.sha256.in_(names))
+                of_runs = select(ChatAttachment.file_path).where(
+                    ChatAttachment.file_path.in_(names)
+                )
+                used = {*await read.scalars(said), *await read.scalars(of_runs)}
             unused = [name for name in names if name not in used]
             count += await asyncio.to_thread(self.store.forget_unused, unused, oldest)
         return count

@@ -1,6 +1,6 @@
 """Errors of the conversations slice."""
 
-from agentvine.kit.errors import Conflict, Forbidden, Invalid, LimitReached, NotFound, TooLarge
+from agentvine.kit.errors import Conflict, Forbidden, Invalid, LimitReached, NotFound
 
 
 class ConversationNotFound(NotFound):
@@ -43,12 +43,6 @@ class AttachmentNotFound(NotFound):
     """The message has no such file."""
 
     code = "attachment_not_found"
-
-
-class AttachmentTooLarge(TooLarge):
-    """The file is too large."""
-
-    code = "attachment_too_large"
 
 
 class AttachmentRefused(Invalid):

@@ -206,15 +206,19 @@ class ChatMessage(Base):
 
 
 class ChatAttachment(Base):
-    """A file that came with a line on the control channel."""
+    """A file that came with a line on the control channel: a question, an answer, a file alone."""
 
     __tablename__ = "chat_attachments"
-    __table_args__ = (Index("idx_chat_attachments_message", "message_id"),)
+    __table_args__ = (
+        Index("idx_chat_attachments_message", "message_id"),
+        Index("idx_chat_attachments_file_path", "file_path"),
+    )
 
     id: Mapped[ChatAttachmentId] = uuid_key()
     message_id: Mapped[ChatMessageId] = foreign_key("chat_messages.id", on_delete="CASCADE")
     file_name: Mapped[str] = varchar(255)
     file_path: Mapped[str] = varchar(500)
+    """Where its content is in the store of the data directory: the content's SHA-256."""
     file_type: Mapped[str | None] = varchar(50)
     file_size_bytes: Mapped[int | None] = mapped_column(BigInteger())
     metadata_: Mapped[dict[str, Any]] = document(dict, nullable=True, name="metadata")

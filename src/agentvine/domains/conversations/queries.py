@@ -10,6 +10,7 @@ from agentvine.db.paging import fetch_page
 from agentvine.db.session import ReadSession
 from agentvine.domains.agents.models import Agent
 from agentvine.domains.agents.queries import visible_agents
+from agentvine.domains.conversations.chat_files import file_out, list_files
 from agentvine.domains.conversations.enums import (
     ConversationStatus,
     ConversationType,
@@ -32,7 +33,7 @@ from agentvine.domains.projects import queries as projects
 from agentvine.domains.workers.models import Worker
 from agentvine.kit.actor import Actor, UserActor
 from agentvine.kit.pagination import Page, PageRequest
-from agentvine.protocol.conversations import ChatMessageOut
+from agentvine.protocol.conversations import AttachmentOut, ChatMessageOut
 
 _MAX_MENTIONED = 10
 """By one message: it shall not wake a crowd."""
@@ -166,7 +167,11 @@ async def list_chat(
     query = select(ChatMessage).where(ChatMessage.conversation_id == conversation.id)
     found = await fetch_page(read, query, ChatMessage.id, page)
     names = await _names_of(read, found.items)
-    items = [_out(message, names) for message in found.items]
+    files = await list_files(read, [message.id for message in found.items])
+    items = [
+        _out(message, names, [file_out(file) for file in files if file.message_id == message.id])
+        for message in found.items
+    ]
     return Page(items=items, next_cursor=found.next_cursor)
 
 
@@ -182,7 +187,9 @@ async def _names_of(read: ReadSession, messages: Sequence[ChatMessage]) -> dict[
     return names
 
 
-def _out(message: ChatMessage, names: dict[uuid.UUID, str]) -> ChatMessageOut:
+def _out(
+    message: ChatMessage, names: dict[uuid.UUID, str], files: list[AttachmentOut]
+) -> ChatMessageOut:
     sender = message.sender_type.value
     details = message.metadata_ or {}
     return ChatMessageOut(
@@ -197,5 +204,6 @@ def _out(message: ChatMessage, names: dict[uuid.UUID, str]) -> ChatMessageOut:
         parent_id=message.parent_message_id,
         execution_id=message.execution_id,
         details=details,
+        attachments=files,
         created_at=message.created_at,
     )

@@ -25,9 +25,10 @@ from agentvine.domains.conversations.enums import (
     QuestionState,
 )
 from agentvine.domains.conversations.events import QuestionSettled
-from agentvine.domains.conversations.models import ChatMessage
+from agentvine.domains.conversations.models import ChatAttachment, ChatMessage
 from agentvine.domains.identity import history
 from agentvine.domains.identity.enums import UserId
+from agentvine.protocol.conversations import AttachmentOut
 from agentvine.protocol.questions import (
     AnswerDecision,
     AnswerOut,
@@ -54,6 +55,7 @@ class StoredAnswer(BaseModel):
     author: str
     rule: str | None = None
     """What answered by itself; None: a person did."""
+    attachments: list[AttachmentOut] = Field(default_factory=list[AttachmentOut])
 
 
 class About(BaseModel):
@@ -87,6 +89,8 @@ class Facts(BaseModel):
     """None: a task asks it."""
     asked_before: list[str] = Field(default_factory=list[str])
     """The earlier attempts that asked it, oldest first."""
+    attachments: list[AttachmentOut] = Field(default_factory=list[AttachmentOut])
+    """What its run has sent with it."""
     answer: StoredAnswer | None = None
 
     def stored(self) -> dict[str, Any]:
@@ -211,6 +215,7 @@ async def settle(
     *,
     state: QuestionState = QuestionState.ANSWERED,
     sender: Sender,
+    files: Sequence[ChatAttachment] = (),
 ) -> bool:
     """Give a question its answer, by one statement that only the first passes; whether it did."""
     facts = facts_of(question)
@@ -238,9 +243,13 @@ async def settle(
         execution_id=question.execution_id,
     )
     said = answer.model_dump(mode="json", exclude={"text"}, exclude_defaults=True)
-    chat.say(
+    response = chat.say(
         tx, place, sender, ChatMessageType.RESPONSE, answer.text, metadata=said, parent=question
     )
+    if files:
+        await tx.flush()  # the files refer to it
+        for file in files:
+            file.message_id = response.id
     history.record(
         tx,
         f"question.{state.value}",
@@ -252,6 +261,7 @@ async def settle(
             "choices": answer.choices,
             "by": answer.author,
             "rule": answer.rule,
+            "files": [file.file_name for file in answer.attachments],
         },
     )
     tx.emit(QuestionSettled(question))

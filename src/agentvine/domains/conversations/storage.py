@@ -18,6 +18,16 @@ _BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
+class KeptFile:
+    """A file whose content is in the store, and that no row names yet."""
+
+    file_name: str
+    file_type: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class AttachmentStore:
     """A folder of files; its functions block, so they are called in a thread."""
 

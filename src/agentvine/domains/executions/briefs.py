@@ -172,7 +172,9 @@ async def _answers(read: ReadSession, task: Task) -> list[BriefAnswer]:
 def _answer_in_words(facts: questions.Facts) -> str:
     answer = facts.answer
     assert answer is not None, "it is answered"
-    said = "\n".join(part for part in (", ".join(answer.choices), answer.text) if part)
+    files = ", ".join(f"{file.file_name} (id {file.id})" for file in answer.attachments)
+    came = f"Files that came with it, for the tool read_attachment: {files}" if files else ""
+    said = "\n".join(part for part in (", ".join(answer.choices), answer.text, came) if part)
     if answer.decision is AnswerDecision.ANSWER:
         return said
     decided = "Yes." if answer.decision is AnswerDecision.ALLOW else "No."

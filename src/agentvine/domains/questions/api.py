@@ -4,10 +4,18 @@ import uuid
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from agentvine.domains.conversations import chat_files
+from agentvine.domains.conversations.attaching import AttachmentDesk
 from agentvine.domains.conversations.enums import QuestionState
+from agentvine.domains.conversations.errors import (
+    AttachmentNotFound,
+    AttachmentRefused,
+    TooManyAttachments,
+)
+from agentvine.domains.conversations.storage import KeptFile
 from agentvine.domains.identity.idempotency import CreateOnce
 from agentvine.domains.projects.errors import ProjectNotFound, ProjectReadOnly
 from agentvine.domains.questions import queries, rules, service
@@ -24,9 +32,11 @@ from agentvine.domains.questions.waiting import AnswerRoom
 from agentvine.domains.work.errors import LeaseLost
 from agentvine.http.deps import Paging, Read, State, Tx, Worker, require
 from agentvine.http.disconnects import until_over
+from agentvine.http.files import AttachmentTooLarge, file_response, read_file
 from agentvine.http.problems import responses
 from agentvine.kit.actor import UserActor
 from agentvine.protocol.base import PageOut
+from agentvine.protocol.conversations import AttachmentOut
 from agentvine.protocol.questions import (
     MAX_WAIT_SECONDS,
     AnswerIn,
@@ -99,7 +109,12 @@ async def get_question(question_id: uuid.UUID, actor: QuestionReader, read: Read
     "/questions/{question_id}/answer",
     tags=["questions"],
     responses=responses(
-        QuestionNotFound, ProjectReadOnly, QuestionSettledAlready, AnswerInvalid, TooManyRules
+        QuestionNotFound,
+        ProjectReadOnly,
+        QuestionSettledAlready,
+        AnswerInvalid,
+        AttachmentNotFound,
+        TooManyRules,
     ),
 )
 async def answer_question(
@@ -108,6 +123,59 @@ async def answer_question(
     """Answer a question; the first answer counts, and others are told whose that was."""
     question, task = await service.answer(tx, actor, question_id, body)
     return queries.question_out(question, task)
+
+
+@router.post(
+    "/questions/{question_id}/attachments",
+    tags=["questions"],
+    status_code=201,
+    responses=responses(
+        QuestionNotFound,
+        ProjectReadOnly,
+        QuestionSettledAlready,
+        AttachmentTooLarge,
+        AttachmentRefused,
+        TooManyAttachments,
+    ),
+)
+async def attach_to_question(
+    question_id: uuid.UUID,
+    request: Request,
+    actor: QuestionWriter,
+    state: State,
+    name: Annotated[str, Query(min_length=1, max_length=1000)],
+) -> AttachmentOut:
+    """Put a file on an open question, for your answer to take along: its bytes are the body."""
+    async with state.database.read() as read:
+        await queries.get_question(read, actor, question_id)
+
+    async def name_it(kept: KeptFile) -> AttachmentOut:
+        async with state.database.transaction(actor) as tx:
+            return chat_files.file_out(await service.attach(tx, actor, question_id, kept))
+
+    return await state.effect(AttachmentDesk).take_in(
+        name_it,
+        name=name,
+        type_=request.headers.get("content-type", ""),
+        content=await read_file(request),
+    )
+
+
+@router.get(
+    "/questions/{question_id}/attachments/{chat_file_id}",
+    tags=["questions"],
+    responses=responses(QuestionNotFound, AttachmentNotFound),
+    response_class=Response,
+)
+async def get_question_attachment(
+    question_id: uuid.UUID, chat_file_id: uuid.UUID, actor: QuestionReader, state: State
+) -> Response:
+    """A file of a question or of its answer, to be saved: no browser shows or runs it here."""
+    async with state.database.read() as read:
+        question, _ = await queries.get_question(read, actor, question_id)
+        file = await chat_files.get_file(read, question.conversation_id, chat_file_id)
+    content = await state.effect(AttachmentDesk).read(file.file_path)
+    return file_response(file.file_name, content)
 
 
 @router.get(
@@ -219,3 +287,26 @@ async def withdraw(
     """Say that the run does not wait for an answer any more."""
     claim = Claim(execution_id, body.order_id, body.fence)
     await service.withdraw(tx, actor, claim, question_id)
+
+
+@router.get(
+    "/executions/{execution_id}/attachments/{chat_file_id}",
+    tags=["protocol"],
+    responses=responses(LeaseLost, AttachmentNotFound),
+    response_class=Response,
+)
+async def get_attachment_of_run(
+    execution_id: uuid.UUID,
+    chat_file_id: uuid.UUID,
+    actor: Worker,
+    state: State,
+    *,
+    order_id: uuid.UUID,
+    fence: int,
+) -> Response:
+    """A file that came with an answer, or with a message to the run."""
+    claim = Claim(execution_id, order_id, fence)
+    async with state.database.read() as read:
+        file = await service.get_file_of_claim(read, actor, claim, chat_file_id)
+    content = await state.effect(AttachmentDesk).read(file.file_path)
+    return file_response(file.file_name, content)

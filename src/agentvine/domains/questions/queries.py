@@ -119,6 +119,7 @@ def question_out(question: ChatMessage, task: Task | None) -> QuestionOut:
         on_expiry=facts.on_expiry,
         why=facts.why,
         answer=answer_out(question),
+        attachments=facts.attachments,
     )
 
 

@@ -8,12 +8,13 @@ from sqlalchemy import func, select
 
 from agentvine.config.settings import QuestionSettings
 from agentvine.db.session import ReadSession, Transaction
-from agentvine.domains.conversations import chat
+from agentvine.domains.conversations import chat, chat_files
 from agentvine.domains.conversations import questions as rows
 from agentvine.domains.conversations.chat import CONTROLLER, SYSTEM_SENDER, Place
 from agentvine.domains.conversations.enums import QuestionState
-from agentvine.domains.conversations.models import ChatMessage
+from agentvine.domains.conversations.models import ChatAttachment, ChatMessage
 from agentvine.domains.conversations.questions import Facts, StoredAnswer, facts_of
+from agentvine.domains.conversations.storage import KeptFile
 from agentvine.domains.projects import queries as projects
 from agentvine.domains.questions import policy, queries, rules
 from agentvine.domains.questions.enums import RuleEffect
@@ -119,14 +120,19 @@ async def answer(
         ProjectReadOnly: They may only look.
         QuestionSettledAlready: Somebody was first, or nobody waits for it.
         AnswerInvalid: It does not fit the question.
+        AttachmentNotFound: They have put no such file on the question.
     """
     project_id = queries.project_of(*(found := await queries.get_question(tx, actor, question_id)))
     await projects.get_project_for_change(tx, actor, project_id)
     task = await tasks.lock_task(tx, found[1].id) if found[1] is not None else None
     question = await rows.lock_question(tx, question_id)
     facts = facts_of(question)
-    stored = _answer(facts, given, actor.username)
-    is_first = await rows.settle(tx, question, project_id, stored, sender=chat.sender_of(actor))
+    files = await chat_files.find_own_files(tx, actor, question, given.attachments)
+    shown = [chat_files.file_out(file) for file in files]
+    stored = _answer(facts, given, actor.username).model_copy(update={"attachments": shown})
+    is_first = await rows.settle(
+        tx, question, project_id, stored, sender=chat.sender_of(actor), files=files
+    )
     if not is_first:
         if question.answered_by_id == actor.user_id and facts_of(question).answer == stored:
             return question, task
@@ -147,6 +153,65 @@ async def answer(
         )
     await work.release_waiting(tx, task)
     return question, task
+
+
+async def attach(
+    tx: Transaction, actor: UserActor, question_id: uuid.UUID, kept: KeptFile
+) -> ChatAttachment:
+    """Put a kept file on an open question, for one's answer to take along.
+
+    Raises:
+        QuestionNotFound: There is none, or it is not theirs to see.
+        ProjectReadOnly: They may only look.
+        QuestionSettledAlready: Nobody waits for an answer any more.
+        TooManyAttachments: It has as many as it may.
+    """
+    project_id = queries.project_of(*(found := await queries.get_question(tx, actor, question_id)))
+    await projects.get_project_for_change(tx, actor, project_id)
+    if found[1] is not None:
+        await tasks.lock_task(tx, found[1].id)
+    question = await rows.lock_question(tx, question_id)
+    if question.question_state is not QuestionState.OPEN:
+        raise _too_late(question)
+    return await chat_files.add_file(tx, question, kept)
+
+
+async def attach_of_run(
+    tx: Transaction, actor: WorkerActor, claim: Claim, question_id: uuid.UUID, kept: KeptFile
+) -> None:
+    """Send a kept file with a question of a run. The same again, or too late, changes nothing.
+
+    Raises:
+        LeaseLost: The claim is not the caller's any more.
+        QuestionNotFound: This attempt asked no such question.
+        TooManyAttachments: It has as many as it may.
+    """
+    await _lock_claimed(tx, actor, claim)
+    await _of_claim(tx, claim, question_id)
+    question = await rows.lock_question(tx, question_id)
+    facts = facts_of(question)
+    sent = {(file.file_name, file.sha256) for file in facts.attachments}
+    is_open = question.question_state is QuestionState.OPEN
+    if not is_open or (kept.file_name, kept.sha256) in sent:
+        return
+    row = await chat_files.add_file(tx, question, kept)
+    facts.attachments.append(chat_files.file_out(row))
+    question.metadata_ = facts.stored()
+
+
+async def get_file_of_claim(
+    read: ReadSession, actor: WorkerActor, claim: Claim, attachment_id: uuid.UUID
+) -> ChatAttachment:
+    """A file of what was said about the task of a claim that is still held.
+
+    Raises:
+        LeaseLost: The claim is not the caller's any more.
+        AttachmentNotFound: There is none with this id.
+    """
+    task_id = await work_queries.task_of_claim(read, actor, claim.order_id, claim.fence)
+    await work_queries.check_is_held(read, claim.order_id, claim.fence, claim.execution_id)
+    task = await read.get_one(Task, task_id)
+    return await chat_files.get_file(read, task.conversation_id, attachment_id)
 
 
 async def withdraw(

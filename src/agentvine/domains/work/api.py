@@ -8,6 +8,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from agentvine.domains.conversations import chat_files
+from agentvine.domains.conversations.attaching import AttachmentDesk
+from agentvine.domains.conversations.errors import (
+    AttachmentNotFound,
+    AttachmentRefused,
+    TooManyAttachments,
+)
+from agentvine.domains.conversations.storage import KeptFile
 from agentvine.domains.identity.idempotency import CreateOnce
 from agentvine.domains.identity.tokens import Credentials
 from agentvine.domains.projects import queries as projects
@@ -38,11 +46,13 @@ from agentvine.domains.workers import service as worker_service
 from agentvine.domains.workers.errors import WorkerNameTaken, WorkerNotFound, WorkerSuperseded
 from agentvine.http.deps import Paging, Read, State, Tx, UnprovenWorker, Worker, require
 from agentvine.http.disconnects import until_over
+from agentvine.http.files import AttachmentTooLarge, read_file
 from agentvine.http.problems import responses
 from agentvine.kit.actor import UserActor
 from agentvine.kit.errors import AppError
 from agentvine.protocol.base import Input, PageOut
 from agentvine.protocol.controls import ControlIn, RunMessageOut, SteerIn
+from agentvine.protocol.conversations import AttachmentOut
 from agentvine.protocol.enums import FailureClass
 from agentvine.protocol.limits import (
     LimitIn,
@@ -92,7 +102,7 @@ _OF_PROJECT = (ProjectNotFound, ProjectReadOnly)
 _FENCED = responses(LeaseLost)
 _CONTROLLED = responses(OrderNotFound, ProjectReadOnly, OrderNotRunning)
 _PAUSED = _CONTROLLED | responses(PauseUnsupported)
-_STEERED = _CONTROLLED | responses(SteeringUnsupported, TooManyMessages)
+_STEERED = _CONTROLLED | responses(SteeringUnsupported, TooManyMessages, AttachmentNotFound)
 _NO_BODY = Input()
 _SESSION = responses(WorkerNotFound, WorkerSuperseded)
 # Spreads polls and retries; nothing secret hangs on it.
@@ -226,9 +236,45 @@ async def steer_run(
     """Say something to the run of an order."""
 
     async def create() -> RunMessageOut:
-        return await controls.steer_run(tx, actor, order_id, body.text)
+        return await controls.steer_run(tx, actor, order_id, body)
 
     return await once.run(tx, body, RunMessageOut, create)
+
+
+@router.post(
+    "/queue/orders/{order_id}/attachments",
+    tags=["queue"],
+    status_code=201,
+    responses=responses(
+        OrderNotFound,
+        OrderNotRunning,
+        ProjectReadOnly,
+        AttachmentTooLarge,
+        AttachmentRefused,
+        TooManyAttachments,
+    ),
+)
+async def attach_to_run(
+    order_id: uuid.UUID,
+    request: Request,
+    actor: TaskWriter,
+    state: State,
+    name: Annotated[str, Query(min_length=1, max_length=1000)],
+) -> AttachmentOut:
+    """Put a file there for the run of an order; a message that names it takes it along."""
+    async with state.database.read() as read:
+        await queries.get_order(read, actor, order_id)
+
+    async def name_it(kept: KeptFile) -> AttachmentOut:
+        async with state.database.transaction(actor) as tx:
+            return chat_files.file_out(await controls.put_file(tx, actor, order_id, kept))
+
+    return await state.effect(AttachmentDesk).take_in(
+        name_it,
+        name=name,
+        type_=request.headers.get("content-type", ""),
+        content=await read_file(request),
+    )
 
 
 @router.post("/workers/register", tags=["protocol"], responses=responses(WorkerNameTaken))

@@ -12,8 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from sqlalchemy import func, select, tuple_, update
 
 from agentvine.db.session import ReadSession, Transaction
+from agentvine.domains.conversations import chat, chat_files
+from agentvine.domains.conversations.chat import Place
+from agentvine.domains.conversations.enums import ChatMessageType
+from agentvine.domains.conversations.models import ChatAttachment
+from agentvine.domains.conversations.storage import KeptFile
 from agentvine.domains.identity import history
 from agentvine.domains.tasks import queries as tasks
+from agentvine.domains.tasks import service as task_service
 from agentvine.domains.tasks.models import Task
 from agentvine.domains.work import queries, store
 from agentvine.domains.work.enums import MessageState, OrderStatus
@@ -27,7 +33,7 @@ from agentvine.domains.work.errors import (
 from agentvine.domains.work.models import RunMessage, WorkOrder
 from agentvine.domains.workers.models import Worker
 from agentvine.domains.workers.service import NEWS
-from agentvine.kit.actor import Actor, WorkerActor
+from agentvine.kit.actor import Actor, UserActor, WorkerActor
 from agentvine.kit.ids import new_id
 from agentvine.protocol.controls import (
     MAX_UNREAD_MESSAGES,
@@ -36,9 +42,11 @@ from agentvine.protocol.controls import (
     ControlKnown,
     LeaseControl,
     RunMessageOut,
+    SteerIn,
     SteeringMessage,
     WorkerControls,
 )
+from agentvine.protocol.conversations import AttachmentOut
 
 
 async def pause_run(tx: Transaction, actor: Actor, order_id: uuid.UUID) -> WorkOrder:
@@ -79,8 +87,31 @@ async def resume_run(tx: Transaction, actor: Actor, order_id: uuid.UUID) -> Work
     return order
 
 
-async def steer_run(tx: Transaction, actor: Actor, order_id: uuid.UUID, text: str) -> RunMessageOut:
-    """Send a message to an order's run.
+async def put_file(
+    tx: Transaction, actor: Actor, order_id: uuid.UUID, kept: KeptFile
+) -> ChatAttachment:
+    """Put a kept file on the control channel of an order's run, for a message to take along.
+
+    Raises:
+        OrderNotFound: There is none, or it is not theirs to see.
+        ProjectReadOnly: They may only look.
+        OrderNotRunning: No worker runs it, or it is being stopped.
+    """
+    task, order = await _lock_running(tx, actor, order_id)
+    place = Place(
+        conversation_id=await task_service.ensure_conversation(tx, task),
+        project_id=task.project_id,
+        execution_id=order.execution_id,
+    )
+    line = chat.say(tx, place, chat.sender_of(actor), ChatMessageType.TEXT, kept.file_name)
+    await tx.flush()  # the file refers to it
+    return await chat_files.add_file(tx, line, kept)
+
+
+async def steer_run(
+    tx: Transaction, actor: UserActor, order_id: uuid.UUID, wanted: SteerIn
+) -> RunMessageOut:
+    """Send a message to an order's run, with the files that were put there for it.
 
     Raises:
         OrderNotFound: There is none, or it is not theirs to see.
@@ -88,6 +119,7 @@ async def steer_run(tx: Transaction, actor: Actor, order_id: uuid.UUID, text: st
         OrderNotRunning: No worker runs it, or it is being stopped.
         SteeringUnsupported: Its worker is of an earlier version, or its runtime takes none.
         TooManyMessages: So many wait to be handed over that no more are taken.
+        AttachmentNotFound: They have put no such file there for this run.
     """
     task, order = await _lock_running(tx, actor, order_id)
     worker, able = await _worker_of(tx, order)
@@ -104,6 +136,10 @@ async def steer_run(tx: Transaction, actor: Actor, order_id: uuid.UUID, text: st
         raise TooManyMessages(
             f"{unread} messages wait to be handed to this run; send no more until it has them."
         )
+    assert order.execution_id is not None, "a claimed order has its execution"
+    files = await chat_files.find_given_files(
+        tx, actor, task.conversation_id, order.execution_id, wanted.attachments
+    )
     _take_over(order)
     message = RunMessage(
         id=new_id(),
@@ -112,7 +148,8 @@ async def steer_run(tx: Transaction, actor: Actor, order_id: uuid.UUID, text: st
         number=number + 1,
         execution_id=order.execution_id,
         author=tx.actor.label,
-        text=text,
+        text=wanted.text,
+        attachments=[chat_files.file_out(file).model_dump(mode="json") for file in files],
         created_at=tx.now,
         delivered_at=None,
     )
@@ -263,7 +300,12 @@ def _message_out(message: RunMessage, order: WorkOrder) -> RunMessageOut:
         state=state,
         created_at=message.created_at,
         delivered_at=message.delivered_at,
+        attachments=_files_of(message),
     )
+
+
+def _files_of(message: RunMessage) -> list[AttachmentOut]:
+    return [AttachmentOut.model_validate(file) for file in message.attachments]
 
 
 async def _count_messages(tx: Transaction, order: WorkOrder) -> tuple[int, int]:
@@ -301,7 +343,11 @@ async def _first_unread(
     for row in (await read.scalars(query)).all():
         found[row.work_order_id, row.fence].append(
             SteeringMessage(
-                number=row.number, author=row.author, text=row.text, created_at=row.created_at
+                number=row.number,
+                author=row.author,
+                text=row.text,
+                created_at=row.created_at,
+                attachments=_files_of(row),
             )
         )
     return found

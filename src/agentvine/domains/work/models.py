@@ -211,6 +211,8 @@ class RunMessage(Base):
     execution_id: Mapped[uuid.UUID] = mapped_column(Uuid())
     author: Mapped[str] = varchar(200)
     text: Mapped[str] = mapped_column(Text())
+    attachments: Mapped[list[Any]] = document(list, "[]")
+    """Files of the control channel that go with it, as they are told on the wire."""
     created_at: Mapped[datetime] = stamp_now(nullable=False)
     delivered_at: Mapped[datetime | None] = stamp()
     """When its worker said that it had handed it over."""

@@ -2,15 +2,22 @@
 
 import hashlib
 import json
+import uuid
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from agentvine.domains.conversations.attaching import AttachmentDesk
 from agentvine.domains.conversations.enums import QuestionState
+from agentvine.domains.conversations.storage import KeptFile
 from agentvine.domains.questions import service
 from agentvine.domains.questions.waiting import AnswerRoom
+from agentvine.kit.errors import Invalid
+from agentvine.kit.redaction import mask_shapes
 from agentvine.mcp.calls import RunCall
+from agentvine.mcp.documents import text_part
 from agentvine.mcp.table import RunTool
-from agentvine.mcp.words import ToolInput, answer_words
+from agentvine.mcp.words import ToolInput, answer_words, read_id
+from agentvine.protocol.conversations import MAX_ATTACHMENTS
 from agentvine.protocol.questions import (
     MAX_OPTIONS,
     MAX_QUESTION_CHARACTERS,
@@ -32,6 +39,12 @@ _GONE = "The question was withdrawn; decide it yourself, and say what you decide
 _DENIED = "Decide it yourself, and say what you decided."
 
 
+class NotText(Invalid):
+    """The file is no text."""
+
+    code = "attachment_not_text"
+
+
 class AskHuman(ToolInput):
     """Ask the person whom you work for, and wait for the answer.
 
@@ -47,6 +60,29 @@ class AskHuman(ToolInput):
         max_length=MAX_OPTIONS,
         description="Answers to choose from, each in a few words; another answer may be given.",
     )
+    files: list[dict[str, str]] = Field(
+        default_factory=list[dict[str, str]],
+        max_length=MAX_ATTACHMENTS,
+        description="Texts that the person is to have with it, such as a log: objects with name "
+        "and text.",
+    )
+
+    @field_validator("files")
+    @classmethod
+    def _have_names_and_texts(cls, files: list[dict[str, str]]) -> list[dict[str, str]]:
+        if any(set(file) != {"name", "text"} or not file["name"].strip() for file in files):
+            raise ValueError("each is an object with name and text")
+        return files
+
+
+class ReadAttachment(ToolInput):
+    """Read a text file that came with an answer or a message to you, part by part where it is long.
+
+    Answers name the ids of their files. What is no text cannot be read so: say what you need of it.
+    """
+
+    attachment: str = Field(min_length=1, max_length=40, description="Its id.")
+    start: int = Field(default=0, ge=0, description="From which character on.")
 
 
 async def _ask(call: RunCall, given: AskHuman) -> str:
@@ -63,11 +99,37 @@ async def _ask(call: RunCall, given: AskHuman) -> str:
     async with call.state.database.transaction(call.run.worker) as tx:
         asked, _ = await service.ask(tx, call.run.worker, call.claim, wanted, settings)
         question_id = asked.id
+    await _send(call, question_id, given.files)
     room = call.state.effect(AnswerRoom)
     question = await room.wait(
         call.run.worker, call.claim, question_id, call.wait_seconds, call.state.stopping
     )
     return _told(question)
+
+
+async def _send(call: RunCall, question_id: uuid.UUID, files: list[dict[str, str]]) -> None:
+    async def name_it(kept: KeptFile) -> None:
+        async with call.state.database.transaction(call.run.worker) as tx:
+            await service.attach_of_run(tx, call.run.worker, call.claim, question_id, kept)
+
+    for file in files:
+        await call.state.effect(AttachmentDesk).take_in(
+            name_it,
+            name=mask_shapes(file["name"]),
+            type_="text/plain",
+            content=mask_shapes(file["text"]).encode(),
+        )
+
+
+async def _read(call: RunCall, given: ReadAttachment) -> str:
+    attachment_id = read_id(given.attachment, "file")
+    async with call.state.database.read() as read:
+        file = await service.get_file_of_claim(read, call.run.worker, call.claim, attachment_id)
+    content = await call.state.effect(AttachmentDesk).read(file.file_path)
+    try:
+        return text_part(content.decode(), given.start)
+    except UnicodeDecodeError:
+        raise NotText(f"{file.file_name} has {len(content)} bytes that are no UTF-8.") from None
 
 
 def _key(given: AskHuman) -> str:
@@ -86,4 +148,7 @@ def _told(question: QuestionOut) -> str:
     return answer_words(question.answer, question.kind)
 
 
-TOOLS = (RunTool(name=ASK_HUMAN, takes=AskHuman, do=_ask),)
+TOOLS = (
+    RunTool(name=ASK_HUMAN, takes=AskHuman, do=_ask),
+    RunTool(name="read_attachment", takes=ReadAttachment, do=_read, is_read_only=True),
+)
