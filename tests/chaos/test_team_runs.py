@@ -165,12 +165,22 @@ async def test_killed_at_every_arrow_a_team_ends_merged_and_does_nothing_twice(
     assert_verdicts_went_back(run, told)
     assert run.total_tokens >= 2 * 1100  # a question whose server died was put once more
     assert repo.git("show", "main:greet.txt") == "hello there"
+    assert repo.git("branch", "--list", "agentvine/*") == ""
     merged = repo.git("log", "--format=%(trailers:key=AgentVine-Modification,valueonly)", "main")
     assert sorted(merged.split()) == sorted(str(change.id) for change in changes)
 
 
 def assert_each_arrow_was_deadly(deaths: str) -> None:
-    arrows = ["is_approved", "base_commit", "plan draft", "plan active", "answered", "paid"]
+    arrows = [
+        "is_approved",
+        "base_commit",
+        "plan draft",
+        "question open",
+        "question answered",
+        "plan active",
+        "answered",
+        "paid",
+    ]
     arrows += [f"run {status.value} " for status in TeamRunStatus if status not in _NOT_PASSED]
     arrows += [f"{role.value} {round_} begun" for role, round_ in _STEPS]
     arrows += [f"verdict of {role.value} {round_}" for role, round_ in _STEPS if role in _JUDGES]

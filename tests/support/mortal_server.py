@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from agentvine.__main__ import PARTS
 from agentvine.cli.failures import run
 from agentvine.config.settings import load_settings
+from agentvine.domains.conversations.models import ChatMessage
 from agentvine.domains.modifications.models import Modification
 from agentvine.domains.plans.models import Plan
 from agentvine.domains.tasks.enums import TaskStatus
@@ -69,6 +70,8 @@ def _say(row: object) -> str:
             said = f"plan {row.status}"
         case Task() if row.status in _ENDS:
             said = f"T-{row.number} {row.status}"
+        case ChatMessage() if row.question_state is not None:
+            said = f"question {row.question_state}"
         case Modification():
             said = f"change of {row.branch_name} {row.status}"
         case _:

@@ -38,6 +38,24 @@ async def push(
             not forward, or a rule there forbids it.
         RemoteUnreachable: It does not answer, or does not let us in.
     """
+    await _send(git, repository, url, commit=check_commit_id(commit), ref=ref, expected=expected)
+
+
+async def remove_pushed(
+    git: Git, repository: Path, url: str | Path, *, ref: str, expected: str
+) -> None:
+    """Remove a reference of another repository, if it is there still what it was.
+
+    Raises:
+        PushRejected: It was moved meanwhile, or a rule there forbids it.
+        RemoteUnreachable: It does not answer, or does not let us in.
+    """
+    await _send(git, repository, url, commit="", ref=ref, expected=expected)
+
+
+async def _send(
+    git: Git, repository: Path, url: str | Path, *, commit: str, ref: str, expected: str | None
+) -> None:
     target = parse_source(url)
     name = check_ref_name(ref)
     lease: list[str] = []
@@ -48,7 +66,7 @@ async def push(
         *("push", "--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no"),
         *lease,
         *serving_command(git, target, "receive-pack"),
-        *("--end-of-options", target.address, f"{check_commit_id(commit)}:{name}"),
+        *("--end-of-options", target.address, f"{commit}:{name}"),
     )
     with clean_room(locate(repository)) as room:
         try:

@@ -133,9 +133,21 @@ async def set_ref(
         await asyncio.sleep(random.uniform(0.005, 0.05))  # noqa: S311 - only spreads the load
 
 
-async def delete_ref(git: Git, repository: Path, ref: str) -> None:
-    """Remove a reference; one that is not there is as good as removed."""
-    await git.run(locate(repository).place, "update-ref", "--no-deref", "-d", check_ref_name(ref))
+async def delete_ref(git: Git, repository: Path, ref: str, *, expected: str | None = None) -> None:
+    """Remove a reference; one that is not there is as good as removed, if none is expected.
+
+    Raises:
+        GitError: It does not point to what was expected.
+    """
+    was = [] if expected is None else [check_commit_id(expected)]
+    args = ("update-ref", "--no-deref", "-d", check_ref_name(ref), *was)
+    await git.run(locate(repository).place, *args)
+
+
+async def is_checked_out(git: Git, repository: Path, branch: str) -> bool:
+    """Whether a work tree of the repository is on a branch, given by its full name."""
+    args = ("for-each-ref", "--format=%(worktreepath)", check_ref_name(branch))
+    return bool(text(await git.run(locate(repository).place, *args)))
 
 
 async def list_refs(git: Git, repository: Path, prefix: str) -> dict[str, str]:

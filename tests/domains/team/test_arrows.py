@@ -103,7 +103,7 @@ def at(found: Next) -> tuple[TeamRunStatus, Act | None, TeamRole | None]:
             ),
             (S.WAITING, None, None),
         ),
-        (facts(PLANNED, BUILT, GREEN, GOOD, MERGED), (S.COMPLETED, None, None)),
+        (facts(PLANNED, BUILT, GREEN, GOOD, MERGED), (S.COMPLETED, Act.REMOVE_BRANCH, None)),
         (facts(PLANNED, BUILT, has_money=False), (S.WAITING, None, None)),
         (facts(PLANNED, step(R.CODER, ref="", status=None)), (S.FAILED, None, None)),
     ],

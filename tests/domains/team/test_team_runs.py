@@ -211,6 +211,7 @@ async def test_a_red_test_round_and_a_rejected_review_end_merged_after_two_round
     assert ready["status"] == "delivering"
     assert repo.git("show", "main:greet.txt") == "hello"
     assert repo.git("show", "main:wave.txt") == "long"
+    assert repo.git("branch", "--list", "agentvine/*") == ""
     assert_all_is_on_the_record(done, tested["execution_id"])
     talk = await owner.get(f"/conversations/{done['conversation_id']}/chat")
     texts = "\n".join(each["text"] for each in talk["items"])

@@ -22,8 +22,16 @@ from agentvine.git.mirrors import (
     tidy_mirror,
 )
 from agentvine.git.names import branch_ref, parse_source
-from agentvine.git.pushes import push
-from agentvine.git.refs import MUST_NOT_EXIST, find_ref, resolve_branch, set_ref
+from agentvine.git.pushes import push, remove_pushed
+from agentvine.git.refs import (
+    MUST_NOT_EXIST,
+    delete_ref,
+    find_ref,
+    is_ancestor,
+    is_checked_out,
+    resolve_branch,
+    set_ref,
+)
 from agentvine.git.runner import Git
 
 log = structlog.get_logger(__name__)
@@ -108,6 +116,32 @@ class RepositoryDesk:
             )
         else:
             await set_ref(git, place.path, ref, commit, expected=MUST_NOT_EXIST, reason=reason)
+
+    async def remove_branch(self, place: Place, name: str, *, contained_in: str) -> bool:
+        """Remove a branch of which nothing is lost; whether it is gone.
+
+        It stays where the other branch does not contain it, or a work tree of a person's is on it.
+
+        Raises:
+            RefNotFound: There is no such other branch.
+            PushRejected: It was moved meanwhile, or the other side keeps it.
+            GitError: It was moved meanwhile.
+        """
+        git, ref = self.git, branch_ref(name)
+        tip = await self.find_branch(place, name)
+        if tip is None:
+            return True
+        if not await is_ancestor(
+            git, place.path, tip, await self.resolve_branch(place, contained_in)
+        ):
+            return False
+        if place.is_mirror:
+            await remove_pushed(git, place.path, place.remote, ref=ref, expected=tip)
+        elif await is_checked_out(git, place.path, ref):
+            return False
+        else:
+            await delete_ref(git, place.path, ref, expected=tip)
+        return True
 
     async def refresh(self, place: Place) -> None:
         """Bring the mirror of an open place up to date."""

@@ -37,6 +37,8 @@ class Act(StrEnum):
     APPROVE = "approve"
     """A coder's change, into the team's own branch."""
     NEXT_ROUND = "next_round"
+    REMOVE_BRANCH = "remove_branch"
+    """The team's own, which is merged; then the run is completed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +185,7 @@ def _to_delivery(run: RunFacts) -> Next:
         return stuck
     last = steps[-1]
     if last.status is TaskStatus.COMPLETED:
-        return Next(_S.COMPLETED, last.reason)
+        return Next(_S.COMPLETED, last.reason, Act.REMOVE_BRANCH)
     if last.apply_problem is not None:
         return Next(_S.WAITING, f"the change of {last.ref} is not merged: {last.apply_problem}")
     asks = f"the change of {last.ref} waits for your approval" if last.has_pending_change else None

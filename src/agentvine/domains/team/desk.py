@@ -15,7 +15,13 @@ from agentvine.db.session import Database, Transaction
 from agentvine.db.shielding import finish
 from agentvine.domains.agents.enums import AgentId
 from agentvine.domains.agents.models import Agent
-from agentvine.domains.conversations.enums import AuthorType, ConversationId, MessageId
+from agentvine.domains.conversations.chat import SYSTEM_SENDER
+from agentvine.domains.conversations.enums import (
+    AuthorType,
+    ChatMessageType,
+    ConversationId,
+    MessageId,
+)
 from agentvine.domains.conversations.models import Message
 from agentvine.domains.gateway.doors import Bill, ModelDoors
 from agentvine.domains.gateway.offer import offer_to
@@ -24,12 +30,13 @@ from agentvine.domains.projects.desk import RepositoryDesk
 from agentvine.domains.projects.models import Repository
 from agentvine.domains.team import queries, words
 from agentvine.domains.team.answers import keep_answer, refuse
-from agentvine.domains.team.arrows import Act
+from agentvine.domains.team.arrows import Act, Next
 from agentvine.domains.team.enums import TeamRole, TeamRunStatus
 from agentvine.domains.team.errors import ModelMissing
 from agentvine.domains.team.models import TeamRun, TeamStep
-from agentvine.domains.team.moves import Effect, make_move, person_of
+from agentvine.domains.team.moves import Effect, make_move, person_of, show
 from agentvine.domains.team.roles import part_of
+from agentvine.domains.team.service import say
 from agentvine.domains.team.states import FINAL, set_status
 from agentvine.domains.usage.books import name_message
 from agentvine.domains.usage.calls import Payer
@@ -109,8 +116,10 @@ class TeamDesk:
 
     async def _carry_out(self, effect: Effect) -> None:
         async with self._holding(effect.run.id):
-            if effect.act is Act.MAKE_BRANCH:
+            if effect.found.act is Act.MAKE_BRANCH:
                 await self._make_branch(effect.run)
+            elif effect.found.act is Act.REMOVE_BRANCH:
+                await self._complete(effect.run, effect.found)
             elif effect.step is not None:
                 await self._ask(effect.run, effect.step)
 
@@ -151,6 +160,25 @@ class TeamDesk:
             current = await queries.lock_team_run(tx, run.id)
             if current is not None and current.base_commit is None:
                 current.base_commit = commit
+
+    async def _complete(self, run: TeamRun, found: Next) -> None:
+        """Remove the branch that is merged; where that cannot be, it stays, and is told of."""
+        name, into = run.branch_name, run.target_branch
+        try:
+            async with self.desk.open(await self._repository(run)) as place:
+                is_gone = await self.desk.remove_branch(place, name, contained_in=into)
+            told = (
+                "" if is_gone else f"{name} stays: {into} does not hold it, or somebody is on it."
+            )
+        except AppError as error:
+            told = f"{name} stays: {error.detail}"
+        async with self.database.transaction(_ACTOR) as tx:
+            current = await queries.lock_team_run(tx, run.id)
+            if current is None or current.status in FINAL:
+                return
+            if told:
+                say(tx, current, SYSTEM_SENDER, told, ChatMessageType.STATUS)
+            await show(tx, current, found)
 
     async def _ask(self, run: TeamRun, step: TeamStep) -> None:
         bill = Bill()

@@ -43,6 +43,7 @@ _TYPES = {
     TeamRole.REVIEWER: TaskType.REVIEW,
     TeamRole.DELIVERER: TaskType.FEATURE,
 }
+_EFFECTS = frozenset({Act.ASK, Act.MAKE_BRANCH, Act.REMOVE_BRANCH})
 _ON_TEAMS_BRANCH = frozenset({TeamRole.CODER, TeamRole.TESTER, TeamRole.REVIEWER})
 
 
@@ -51,7 +52,7 @@ class Effect:
     """What no transaction may wait for: it is done by whoever gets this, and by nobody else."""
 
     run: TeamRun
-    act: Act
+    found: Next
     step: TeamStep | None = None
 
 
@@ -69,19 +70,21 @@ async def make_move(tx: Transaction, run_id: uuid.UUID, hold: timedelta) -> Effe
     if run.busy_until is not None and run.busy_until > tx.now:
         return False
     found = find_next(await queries.gather_facts(tx, run))
-    await _show(tx, run, found)
+    if found.act is not Act.REMOVE_BRANCH:  # only then it stands there
+        await show(tx, run, found)
     if found.act is None:
         return False
-    if found.act in {Act.ASK, Act.MAKE_BRANCH}:
+    if found.act in _EFFECTS:
         role = found.role
         step = await queries.find_step(tx, run, role, found.number) if role else None
         run.busy_until = tx.now + hold
-        return Effect(run, found.act, step)
+        return Effect(run, found, step)
     await _ROWS[found.act](tx, run, found)
     return True
 
 
-async def _show(tx: Transaction, run: TeamRun, found: Next) -> None:
+async def show(tx: Transaction, run: TeamRun, found: Next) -> None:
+    """Let people know where a run stands now."""
     is_news = set_status(tx, run, found.status, reason=found.reason)
     if found.status in FINAL:
         await approval.close_question(tx, run, f"its team run is {found.status.value}")
