@@ -171,16 +171,8 @@ async def test_killed_at_every_arrow_a_team_ends_merged_and_does_nothing_twice(
 
 
 def assert_each_arrow_was_deadly(deaths: str) -> None:
-    arrows = [
-        "is_approved",
-        "base_commit",
-        "plan draft",
-        "question open",
-        "question answered",
-        "plan active",
-        "answered",
-        "paid",
-    ]
+    arrows = ["question open", "is_approved", "base_commit", "plan draft", "plan active", "paid"]
+    arrows.append("architect 0 answered")
     arrows += [f"run {status.value} " for status in TeamRunStatus if status not in _NOT_PASSED]
     arrows += [f"{role.value} {round_} begun" for role, round_ in _STEPS]
     arrows += [f"verdict of {role.value} {round_}" for role, round_ in _STEPS if role in _JUDGES]
