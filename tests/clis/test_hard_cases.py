@@ -98,7 +98,7 @@ async def test_an_agent_that_loops_spends_no_more_than_its_budget_and_ends_soon(
     assert counter.spent_usd == billed.quantize(Decimal("0.000001"))
     if name != "codex-acp":  # Its sandbox lets nothing be written that was not asked for.
         assert (run.worktree / "loop.txt").read_text().startswith("0\n1\n"), "its work stays"
-    assert seconds < 60, "3 s on a machine of its own, and in no case the minutes of retries"
+    assert seconds < 10, "3 s are promised; a machine may be busy, but no retry fits into this"
 
 
 async def noticed(is_so: Callable[[], bool]) -> float:

@@ -16,7 +16,7 @@ from agentvine.domains.identity.models import Event
 from agentvine.domains.tasks.models import Task
 from agentvine.domains.usage import budgets
 from agentvine.domains.usage.batch_sql import STATEMENTS
-from agentvine.domains.usage.batches import Batch, Reserve, Settle
+from agentvine.domains.usage.batches import Batch, Reserve, Settle, Shrink
 from agentvine.domains.usage.calls import Call, Outcome, Payer
 from agentvine.domains.usage.errors import BudgetExceeded
 from agentvine.domains.usage.ledger import Ledger
@@ -114,6 +114,53 @@ async def test_plain_steps_are_all_done_in_one_transaction(shared_database: Data
     assert (books["tasks"], books["tokens"]) == (Decimal("0.25"), 107)
     for ask in more:
         await ledger.release(ask.call.request_id)
+
+
+async def test_what_is_given_back_is_free_for_the_same_batch(shared_database: Database):
+    ground = await make_ground(shared_database)
+    budget = await make_budget(ground, "1.00")
+    ledger = Ledger(shared_database, "test")
+    payer = await make_payer(ground)
+    held, over, short = (new_call(payer) for _ in range(3))
+    await ledger.reserve(held, Decimal("0.70"), LEAST)
+    await ledger.reserve(over, Decimal("0.20"), LEAST)
+    await ledger.reserve(short, Decimal("0.10"), LEAST)
+
+    shrinks = [
+        Shrink(held.request_id, Decimal("0.30")),
+        Shrink(over.request_id, Decimal("0.05")),
+        Shrink(short.request_id, Decimal("0.50")),
+        Shrink("of nobody", Decimal(0)),
+    ]
+    done, more = Settle(over, cost("0.15")), Reserve(new_call(payer), Decimal(1), LEAST)
+    batch = Batch(DAY, datetime.now(UTC), timedelta(hours=1), "test", [more], [done], shrinks)
+    await shared_database.run_block(batch.steps(), STATEMENTS)
+    full = (await stand(ground))["counters"][budget]
+    for call in (held, short, more.call):
+        await ledger.settle(call, cost("0.01"))
+
+    assert all(ask.is_done for ask in [done, *shrinks])
+    assert more.granted_usd == Decimal("0.45"), "what is left, with what was given back"
+    assert full == (Decimal("0.15"), Decimal("0.85"))
+    assert (await stand(ground))["counters"][budget] == (Decimal("0.18"), 0)
+
+
+async def test_giving_back_takes_no_transaction_of_its_own(shared_database: Database):
+    ground = await make_ground(shared_database)
+    budget = await make_budget(ground, "1.00")
+    ledger = Ledger(shared_database, "test")
+    payer = await make_payer(ground)
+    first = new_call(payer)
+    await ledger.reserve(first, Decimal(1), LEAST)
+
+    # Asked for together, they are of one batch: what is given back is there to be granted.
+    _, granted = await asyncio.gather(
+        ledger.shrink(first.request_id, Decimal("0.40")),
+        ledger.reserve(new_call(payer), Decimal(1), LEAST),
+    )
+
+    assert granted == Decimal("0.60")
+    assert (await stand(ground))["counters"][budget] == (0, Decimal(1))
 
 
 async def test_a_batch_grants_in_turn_what_is_left_and_refuses_the_rest(

@@ -17,12 +17,11 @@ from agentvine.domains.usage.calls import Call, Outcome
 from agentvine.domains.usage.ledger import Ledger
 from agentvine.domains.usage.prices import SNAPSHOT, Tokens
 from agentvine.kit.clock import Clock
-from agentvine.kit.errors import AppError
 
 log = structlog.get_logger(__name__)
 
 _WORTH_GIVING_BACK = Decimal("0.05")
-"""Less than this is not worth a transaction."""
+"""Less than this is not worth a step in the books."""
 
 
 @dataclass(slots=True)
@@ -64,24 +63,23 @@ class Meter:
         spent = cost_of(Tokens(**_without_output(tokens)), self.quote.target, self.at)
         needed = spent + output_cost(self.quote, self.asked, self.limit)
         if self.granted_usd - needed >= _WORTH_GIVING_BACK:
-            self._shrinking = asyncio.create_task(self._shrink(needed))
+            giving = self.ledger.shrink(self.call.request_id, needed)
+            self._shrinking = asyncio.create_task(giving)
 
     def record(self, chunk: bytes) -> None:
         """Keep a part of the answer, if answers are kept."""
         if self.tape is not None:
             self.tape.take(chunk)
 
-    async def _shrink(self, needed: Decimal) -> None:
-        try:
-            await self.ledger.shrink(self.call.request_id, needed)
-        except AppError as error:
-            # The settlement gives it back in a moment.
-            log.info("gateway.not_shrunk", request_id=self.call.request_id, error=error.detail)
-
     async def close(self) -> None:
         """Count it: what was told, or else the most that can have been."""
-        if self._shrinking is not None:
-            await self._shrinking
+        try:
+            await self._count()
+        finally:
+            if self._shrinking is not None:
+                await self._shrinking
+
+    async def _count(self) -> None:
         if self.quote is None and not self.lost:
             await self.ledger.release(self.call.request_id)
             return

@@ -21,6 +21,9 @@ _TAKE = """
     DELETE FROM budget_reservations WHERE request_id {is_one}
     RETURNING request_id, amount_usd, counter_ids
 """
+_KEEP = """
+    SELECT request_id, amount_usd, counter_ids FROM budget_reservations WHERE request_id {is_one}
+"""
 _RESERVATION = (
     "id, request_id, execution_id, amount_usd, counter_ids, call, owner, expires_at, created_at"
 )
@@ -76,6 +79,7 @@ STATEMENTS = {
     ),
     "tasks": _both(_OF_TASK, "imi", is_one=_one(1, "uuid")),
     "take": _both(_TAKE, "tml", is_one=_one(1, "text")),
+    "keep": _both(_KEEP, "tml", tail=" ORDER BY request_id FOR UPDATE", is_one=_one(1, "text")),
     "counters": _both(
         _COUNTERS, "imm", tail=" ORDER BY id FOR NO KEY UPDATE", is_one=_one(1, "uuid")
     ),
@@ -84,6 +88,10 @@ STATEMENTS = {
         "spent_tokens = spent_tokens + $4 WHERE id = $1",
         "UPDATE budget_counters SET spent_usd = spent_usd + ?2, reserved_usd = reserved_usd + ?3, "
         "spent_tokens = spent_tokens + ?4 WHERE id = ?1",
+    ),
+    "shrink": Sql(
+        "UPDATE budget_reservations SET amount_usd = $2 WHERE request_id = $1",
+        "UPDATE budget_reservations SET amount_usd = ?2 WHERE request_id = ?1",
     ),
     "reserve": _insert("budget_reservations", _RESERVATION, {"call": "::jsonb"}),
     "count": _insert("token_usage", _USAGE, {"metadata": "::jsonb"}),

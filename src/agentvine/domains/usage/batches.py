@@ -48,6 +48,16 @@ class Settle:
     """False where it is not plain."""
 
 
+@dataclass(slots=True, eq=False)
+class Shrink:
+    """To give back what a call under way is now known not to need."""
+
+    request_id: str
+    amount_usd: Decimal
+    """What it may still cost."""
+    is_done: bool = False
+
+
 class NotPlain(Exception):
     """The batch is undone, and each of its steps goes the long way."""
 
@@ -86,6 +96,7 @@ class Batch:
     owner: str
     reserves: list[Reserve]
     settles: list[Settle]
+    shrinks: list[Shrink] = field(default_factory=list[Shrink])
     _purses: dict[Payer, list[_Purse] | None] = field(
         default_factory=dict["Payer", "list[_Purse] | None"]
     )
@@ -101,7 +112,8 @@ class Batch:
         task_ids = {ask.call.payer.task_id for ask in self.settles}
         if locked := sorted(task_id for task_id in task_ids if task_id is not None):
             yield Statement("lock_tasks", (locked,))
-        yield from self._find_purses({ask.call.payer for ask in asked})
+        if asked:
+            yield from self._find_purses({ask.call.payer for ask in asked})
         settles = [ask for ask in self.settles if self._is_plain(ask.call.payer)]
         reserves = [ask for ask in self.reserves if self._is_plain(ask.call.payer)]
         held: dict[str, _Held] = {}
@@ -109,11 +121,18 @@ class Batch:
             taken = yield Statement("take", ([ask.call.request_id for ask in settles],))
             held = {str(row[0]): _held(row) for row in taken}
             settles = [ask for ask in settles if ask.call.request_id in held]
-        yield from self._lock_counters(settles, reserves, held)
+        kept: dict[str, _Held] = {}
+        if self.shrinks:
+            # What is settled by now has given back all.
+            found = yield Statement("keep", (sorted(ask.request_id for ask in self.shrinks),))
+            kept = {str(row[0]): _held(row) for row in found}
+        yield from self._lock_counters(settles, reserves, [*held.values(), *kept.values()])
         for ask in settles:
             self._settle(ask, held[ask.call.request_id])
+        for ask in self.shrinks:
+            self._shrink(ask, kept.get(ask.request_id))
         granted = [ask for ask in reserves if self._reserve(ask)]
-        yield from self._write(settles, granted)
+        yield from self._write(settles, granted, kept)
 
     def _is_plain(self, payer: Payer) -> bool:
         return payer.message_id is None and self._purses[payer] is not None
@@ -132,12 +151,12 @@ class Batch:
             self._purses[payer] = _purses_of(payer, budgets, of_tasks)
 
     def _lock_counters(
-        self, settles: Sequence[Settle], reserves: Sequence[Reserve], held: dict[str, _Held]
+        self, settles: Sequence[Settle], reserves: Sequence[Reserve], held: Sequence[_Held]
     ) -> Steps:
         ids: set[uuid.UUID] = set()
         for ask in (*settles, *reserves):
             ids |= {purse.counter_id for purse in self._purses[ask.call.payer] or ()}
-        for each in held.values():
+        for each in held:
             ids |= set(each.counter_ids)
         if ids:
             for row in (yield Statement("counters", (sorted(ids),))):
@@ -160,6 +179,15 @@ class Batch:
                 raise NotPlain
         ask.is_done = True
 
+    def _shrink(self, ask: Shrink, kept: _Held | None) -> None:
+        ask.is_done = True
+        if kept is None or kept.amount <= ask.amount_usd:
+            return
+        for counter_id in kept.counter_ids:
+            if counter := self._counters.get(counter_id):
+                counter.more_reserved -= kept.amount - ask.amount_usd
+        kept.amount = ask.amount_usd
+
     def _reserve(self, ask: Reserve) -> bool:
         purses = self._purses[ask.call.payer] or ()
         amount = ask.most_usd
@@ -175,7 +203,9 @@ class Batch:
         ask.granted_usd = amount
         return True
 
-    def _write(self, settles: Sequence[Settle], granted: Sequence[Reserve]) -> Steps:
+    def _write(
+        self, settles: Sequence[Settle], granted: Sequence[Reserve], kept: dict[str, _Held]
+    ) -> Steps:
         moved = [
             (counter_id, counter.more_spent, counter.more_reserved, counter.more_tokens)
             for counter_id, counter in sorted(self._counters.items())
@@ -183,6 +213,9 @@ class Batch:
         ]
         if moved:
             yield Statement("move", rows=moved)
+        if kept:
+            amounts = [(request_id, kept[request_id].amount) for request_id in sorted(kept)]
+            yield Statement("shrink", rows=amounts)
         if granted:
             yield Statement("reserve", rows=[self._reservation(ask) for ask in granted])
         if settles:

@@ -76,8 +76,7 @@ async def reserve(
 async def shrink(tx: Transaction, request_id: str, amount_usd: Decimal) -> None:
     """Give back what a call under way is now known not to need; never reserves more.
 
-    Raises:
-        CallUnknown: Nothing is reserved for it.
+    One that is settled by now has given back all.
     """
     reservation = await tx.scalar(
         select(BudgetReservation)
@@ -85,10 +84,8 @@ async def shrink(tx: Transaction, request_id: str, amount_usd: Decimal) -> None:
         .with_for_update()
         .execution_options(populate_existing=True)
     )
-    if reservation is None:
-        raise CallUnknown(f"Nothing is reserved for the call {request_id}.")
-    freed = reservation.amount_usd - amount_usd
-    if freed <= 0:
+    freed = reservation.amount_usd - amount_usd if reservation else Decimal(0)
+    if reservation is None or freed <= 0:
         return
     reservation.amount_usd = amount_usd
     for counter_id in sorted(reservation.counter_ids):

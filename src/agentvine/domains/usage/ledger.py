@@ -12,10 +12,11 @@ import structlog
 from agentvine.db.session import Database
 from agentvine.domains.usage import books
 from agentvine.domains.usage.batch_sql import STATEMENTS
-from agentvine.domains.usage.batches import Batch, NotPlain, Reserve, Settle
+from agentvine.domains.usage.batches import Batch, NotPlain, Reserve, Settle, Shrink
 from agentvine.domains.usage.calls import Call, Outcome
 from agentvine.domains.usage.errors import BudgetExceeded
 from agentvine.kit.actor import SystemActor
+from agentvine.kit.errors import AppError
 
 _ACTOR = SystemActor("gateway")
 _TRIES = 5
@@ -24,7 +25,7 @@ _MOST_RUNS = 10_000
 
 log = structlog.get_logger(__name__)
 
-Ask = Reserve | Settle
+Ask = Reserve | Settle | Shrink
 
 
 @dataclass(slots=True)
@@ -68,13 +69,16 @@ class Ledger:
         return await self._reserve_alone(call, most_usd, least_usd)
 
     async def shrink(self, request_id: str, amount_usd: Decimal) -> None:
-        """Give back what a call under way is now known not to need.
-
-        Raises:
-            CallUnknown: Nothing is reserved for it.
-        """
-        async with self.database.transaction(_ACTOR) as tx:
-            await books.shrink(tx, request_id, amount_usd)
+        """Give back what a call under way is now known not to need; nothing where it is over."""
+        ask = Shrink(request_id, amount_usd)
+        await self._together(ask)
+        if not ask.is_done:
+            try:
+                async with self.database.transaction(_ACTOR) as tx:
+                    await books.shrink(tx, request_id, amount_usd)
+            except AppError as error:
+                # The settlement gives it back in a moment; the answer goes on.
+                log.info("usage.not_shrunk", request_id=request_id, error=error.detail)
         self._tell_of_room()
 
     async def release(self, request_id: str) -> None:
@@ -153,24 +157,28 @@ class Ledger:
             self._waiting = []
 
     def _choose(self) -> "list[tuple[Ask, asyncio.Future[None]]]":
-        """Take those of the first one's day, in their turn."""
-        day = self._waiting[0][0].call.usage_date
+        """Take those of the first one's day, in their turn; what is given back is of any day."""
+        days = (_day_of(ask) for ask, _ in self._waiting)
+        first = next((day for day in days if day is not None), None)
         chosen: list[tuple[Ask, asyncio.Future[None]]] = []
         left: list[tuple[Ask, asyncio.Future[None]]] = []
         for each in self._waiting:
-            is_next = len(chosen) < _MOST_AT_ONCE and each[0].call.usage_date == day
+            is_next = len(chosen) < _MOST_AT_ONCE and _day_of(each[0]) in (None, first)
             (chosen if is_next else left).append(each)
         self._waiting = left
         return chosen
 
     async def _write_batch(self, asked: list[Ask]) -> None:
+        now = self.database.clock.now()
+        days = (_day_of(ask) for ask in asked)
         batch = Batch(
-            day=asked[0].call.usage_date,
-            now=self.database.clock.now(),
+            day=next((day for day in days if day is not None), now.date()),
+            now=now,
             lifetime=self.lifetime,
             owner=self.owner,
             reserves=[ask for ask in asked if isinstance(ask, Reserve)],
             settles=[ask for ask in asked if isinstance(ask, Settle)],
+            shrinks=[ask for ask in asked if isinstance(ask, Shrink)],
         )
         try:
             await self.database.run_block(batch.steps(), STATEMENTS)
@@ -179,6 +187,10 @@ class Ledger:
         except Exception:  # lint: allow AV007 (each of its steps goes the long way, and tells)
             log.exception("usage.batch_undone", steps=len(asked))
             _undo(asked)
+
+
+def _day_of(ask: Ask) -> date | None:
+    return None if isinstance(ask, Shrink) else ask.call.usage_date
 
 
 def _undo(asked: list[Ask]) -> None:
