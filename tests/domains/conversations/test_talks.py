@@ -2,14 +2,16 @@
 
 import os
 import uuid
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text
 
 from agentvine.domains.conversations import reading
 from agentvine.domains.conversations.attaching import AttachmentDesk, plain_name
+from agentvine.domains.conversations.models import Message
 from agentvine.domains.conversations.storage import AttachmentStore
 from agentvine.kit.ids import new_id
 from tests.support.api import Api, Caller
@@ -169,24 +171,40 @@ async def test_pages_follow_the_time_even_where_many_come_at_once(shared_api: Ap
 
 async def test_a_page_is_read_by_the_index_over_conversation_and_time(shared_api: Api):
     space = await make_space(shared_api)
-    talk = await begun(space)
-    first = await said(space.owner, talk, "one")
+    long, short = [uuid.UUID((await begun(space)).rpartition("/")[2]) for _ in range(2)]
     database = shared_api.database
-    conversation_id = new_id()
-    async with database.read() as read:
-        (message,) = await reading.list_last(read, uuid.UUID(talk.rpartition("/")[2]), 1)
-    position = (message.created_at, message.id)
+    async with database.transaction(space.owner.actor) as tx:
+        rows = [
+            {
+                "id": new_id(),
+                "conversation_id": short if number % 10 == 0 else long,
+                "author_type": "user",
+                "user_id": space.owner.actor.user_id,
+                "content": "words " * 20,
+                "created_at": tx.now + timedelta(seconds=number),
+            }
+            for number in range(3000)
+        ]
+        await tx.execute(insert(Message), rows)
+        await tx.execute(text("ANALYZE"))  # of few rows PostgreSQL rightly reads all
+    middle = rows[2000]
     with statements_of(database) as seen:
         async with database.read() as read:
-            query = reading.messages_of(conversation_id, position).limit(50)
-            assert (await read.scalars(query)).all() == []
+            position = (middle["created_at"], middle["id"])
+            found = (await read.scalars(reading.messages_of(long, position).limit(50))).all()
     (statement,) = [each for each in seen if "FROM messages" in each[0]]
-    if database.dialect.serialises_writers:  # of so few rows PostgreSQL rightly reads all
-        plan = await plan_of(database, *statement)
-        assert "idx_messages_conversation_created" in plan, plan
+    plan = await plan_of(database, *statement)
+
+    assert found[0].id == rows[2001]["id"]
+    assert "idx_messages_conversation_created" in plan, plan
+    if database.dialect.serialises_writers:
         assert "SCAN messages" not in plan, plan
         assert "conversation_id=? AND created_at>?" in plan, plan
-    assert first["id"] == str(message.id)
+    else:
+        assert "Seq Scan" not in plan, plan
+        condition = next(line for line in plan.splitlines() if "Index Cond" in line)
+        assert "conversation_id = " in condition, plan
+        assert "created_at >= " in condition, plan
 
 
 async def test_files_are_kept_once_and_never_served_as_what_a_browser_runs(shared_api: Api):

@@ -1,5 +1,6 @@
 """Templates as rows: made, found, replaced, removed, rendered; by whom, on both databases."""
 
+import asyncio
 import uuid
 from typing import Any
 
@@ -185,6 +186,36 @@ async def test_rows_of_raw_sql_can_be_used_and_unreadable_ones_say_so(shared_api
 
     assert rendered["files"][0]["content"] == "you"
     assert problem["code"] == "template_invalid"
+
+
+async def test_of_many_who_take_a_name_at_once_one_has_it(shared_api: Api):
+    owner, project_id = await owner_of_a_project(shared_api)
+    wanted = body(unique("once"), project_id=project_id)
+
+    answers = await asyncio.gather(
+        *(owner.call("POST", "/templates", json=wanted) for _ in range(5))
+    )
+
+    assert sorted(each.status_code for each in answers) == [201, 409, 409, 409, 409]
+    assert {each.json().get("code") for each in answers} == {None, "template_name_taken"}
+    assert await names(owner, word=wanted["name"]) == [wanted["name"]]
+
+
+async def test_a_word_is_looked_for_in_descriptions_too(shared_api: Api):
+    owner, project_id = await owner_of_a_project(shared_api)
+    word = unique("Greenhouse")
+    told = body(unique("told"), project_id=project_id, description=f"Waters a {word}, 100 %.")
+    await owner.post("/templates", told)
+    [shipped] = [
+        each
+        for each in (await owner.get("/templates", params={"limit": 100}))["items"]
+        if each["name"] == "python-cli"
+    ]
+
+    assert await names(owner, word=word.lower()) == [told["name"]]
+    assert await names(owner, word=f"{word}, 100 %") == [told["name"]]
+    assert await names(owner, word=f"{word}, 100 _") == []
+    assert "python-cli" in await names(owner, word=shipped["description"][:30].upper())
 
 
 async def test_a_search_by_tag_or_stack_uses_its_index(crew_database: Database):

@@ -13,6 +13,7 @@ from agentvine.db.columns import (
     foreign_key,
     gin_index,
     integer,
+    partial_index,
     stamp_now,
     string_list,
     uuid_key,
@@ -34,6 +35,21 @@ class Template(Base):
         gin_index("idx_templates_files", "files"),
         gin_index("idx_templates_tech_stack", "tech_stack"),
         gin_index("idx_templates_tags", "tags"),
+        # One of each name in a project, and one among those for all projects; UNIQUE lets NULLs
+        # differ. The first leads with the foreign key.
+        partial_index(
+            "uq_templates_project_name",
+            "project_id",
+            "name",
+            where="project_id IS NOT NULL",
+            unique=True,
+        ),
+        partial_index(
+            "uq_templates_name_without_project",
+            "name",
+            where="project_id IS NULL",
+            unique=True,
+        ),
         Index("idx_templates_project", "project_id"),
         Index("idx_templates_created_by", "created_by"),
     )

@@ -38,7 +38,7 @@ class Wanted:
     tags: Sequence[str] = ()
     """All of these."""
     words: Sequence[str] = ()
-    """Each of them part of the name, or one of the stack or of the tags."""
+    """Each of them part of the name or the description, or one of the stack or of the tags."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +117,7 @@ def narrowed(read: ReadSession, query: Select[Template], wanted: Wanted) -> Sele
         query = query.where(
             or_(
                 Template.name.icontains(word, autoescape=True),
+                Template.description.icontains(word, autoescape=True),
                 _has(read, Template.tech_stack.expression, word),
                 _has(read, Template.tags.expression, word),
             )
@@ -132,10 +133,11 @@ def _has(read: ReadSession, column: ColumnElement[list[str]], word: str) -> Colu
 def _fits(template: TemplateSummaryOut, wanted: Wanted) -> bool:
     """The same for a template of the package."""
     facts = {*template.tech_stack, *template.tags}
+    text = f"{template.name}\n{template.description or ''}".lower()
     return (
         wanted.category in (None, template.category)
         and wanted.complexity in (None, template.complexity)
         and all(word.lower() in template.tech_stack for word in wanted.stack)
         and all(word.lower() in template.tags for word in wanted.tags)
-        and all(word.lower() in template.name or word.lower() in facts for word in wanted.words)
+        and all(word.lower() in text or word.lower() in facts for word in wanted.words)
     )

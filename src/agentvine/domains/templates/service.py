@@ -4,6 +4,7 @@ import uuid
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
 from agentvine.db.session import Transaction
 from agentvine.domains.identity import history
@@ -39,7 +40,7 @@ async def create_template(tx: Transaction, actor: UserActor, wanted: TemplateCre
         **columns_of(wanted),
     )
     tx.add(template)
-    await tx.flush()  # for its version
+    await _flush_name(tx, wanted.name)
     _record(tx, "template.created", template, None, _told(template))
     await tx.flush()
     await tx.refresh(template)
@@ -66,7 +67,7 @@ async def replace_template(
     before = _told(template)
     for name, value in changed.items():
         setattr(template, name, value)
-    await tx.flush()  # for its version
+    await _flush_name(tx, wanted.name)
     _record(tx, "template.replaced", template, before, _told(template))
     await tx.flush()
     await tx.refresh(template)
@@ -101,15 +102,31 @@ async def _check_name(
 ) -> None:
     if is_built_in(name):
         raise TemplateNameTaken(f"{name} is a built-in template; give yours another name.")
-    # The table takes names twice, as its specification has it: so whoever names one is alone.
-    await tx.dialect.close_lock(tx, f"templates of {project_id}")
     query = select(Template.id).where(
         Template.name == name, Template.project_id.is_not_distinct_from(project_id)
     )
     if any(found != own for found in await tx.scalars(query)):
-        raise TemplateNameTaken(
-            f"There is a template {name} already; `agentvine template import --replace` changes it."
-        )
+        raise _name_taken(name)
+
+
+async def _flush_name(tx: Transaction, name: str) -> None:
+    """Store a template, for its version; whoever takes a name at the same time is first or second.
+
+    Raises:
+        TemplateNameTaken: Second.
+    """
+    try:
+        await tx.flush()
+    except IntegrityError as error:
+        if tx.dialect.violation(error).kind != "unique":
+            raise
+        raise _name_taken(name) from error
+
+
+def _name_taken(name: str) -> TemplateNameTaken:
+    return TemplateNameTaken(
+        f"There is a template {name} already; `agentvine template import --replace` changes it."
+    )
 
 
 def _told(template: Template) -> dict[str, Any]:

@@ -42,7 +42,9 @@ class ListTemplates(Paged):
     )
     tags: list[str] = Field(default_factory=list[str], max_length=10)
     words: list[str] = Field(
-        default_factory=list[str], max_length=10, description="In the name, the stack or the tags."
+        default_factory=list[str],
+        max_length=10,
+        description="In the name, the description, the stack or the tags.",
     )
 
 
