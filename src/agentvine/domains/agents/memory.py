@@ -124,10 +124,8 @@ async def check_may_change_memories(
         AgentForbidden: Only an admin may.
     """
     of = project_id or agent.project_id
-    if of is not None:
-        await projects.get_active_project_for_change(tx, actor, of)
-    elif not actor.is_admin:
-        raise AgentForbidden(f"Name a project, or ask an admin: {agent.name} is of all projects.")
+    refusal = AgentForbidden(f"Name a project, or ask an admin: {agent.name} is of all projects.")
+    await projects.check_may_change_what_is_of(tx, actor, of, refusal)
 
 
 def check_place(agent: Agent, project_id: uuid.UUID | None) -> None:

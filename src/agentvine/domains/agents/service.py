@@ -140,10 +140,8 @@ async def _set_up_anew(tx: Transaction, agent: Agent, values: dict[str, Any], ac
 async def _check_may_change(
     tx: Transaction, actor: UserActor, project_id: uuid.UUID | None
 ) -> None:
-    if project_id is not None:
-        await projects.get_active_project_for_change(tx, actor, project_id)
-    elif not actor.is_admin:
-        raise AgentForbidden("Ask an admin: it is an agent of all projects.")
+    refusal = AgentForbidden("Ask an admin: it is an agent of all projects.")
+    await projects.check_may_change_what_is_of(tx, actor, project_id, refusal)
 
 
 def _check_rules_path(path: str | None) -> None:

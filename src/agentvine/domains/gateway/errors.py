@@ -68,3 +68,9 @@ class ModelNotAllowed(Forbidden):
     """This model may not be used here."""
 
     code = "model_not_allowed"
+
+
+class ModelMissing(Unavailable):
+    """There is no model that could be asked."""
+
+    code = "model_missing"

@@ -6,6 +6,7 @@ from typing import Any
 from agentvine.db.session import ReadSession
 from agentvine.domains.gateway.catalog import list_models
 from agentvine.domains.gateway.enums import ModelWire, ProviderKind
+from agentvine.domains.gateway.errors import ModelMissing
 from agentvine.domains.gateway.queries import find_rules
 from agentvine.domains.gateway.upstreams import list_all
 from agentvine.domains.usage.calls import Payer
@@ -32,6 +33,19 @@ class Offer:
     default_model: str | None
     problem: str | None
     """What to set where nobody can be asked."""
+
+    def pick(self, named: str | None = None) -> str:
+        """The model to ask: the one that is named, the rules' own, or the first.
+
+        Raises:
+            ModelMissing: There is none.
+        """
+        if self.problem is not None:
+            raise ModelMissing(self.problem)
+        model = named or self.default_model or next(iter(self.models), None)
+        if model is None:
+            raise ModelMissing("Name one: `agentvine model rules --default MODEL`.")
+        return model
 
 
 async def offer_to(read: ReadSession, payer: Payer) -> Offer:

@@ -19,7 +19,6 @@ from agentvine.domains.conversations.enums import (
 )
 from agentvine.domains.conversations.models import Conversation, Message, MessageMention
 from agentvine.domains.conversations.service import WORKS_IN_TASKS, Prepared, prepare
-from agentvine.domains.gateway.advising import model_of
 from agentvine.domains.gateway.doors import Bill, ModelDoors
 from agentvine.domains.gateway.offer import offer_to
 from agentvine.domains.identity import history
@@ -135,7 +134,7 @@ class MentionDesk:
             offer = await offer_to(read, payer)
             shown = await reading.list_last(read, conversation.id, _SHOWN_MESSAGES)
             names = await reading.names_of(read, [*shown, asked.message])
-        model = AgentModelConfig.model_validate(agent.model_config).model or model_of(offer)
+        model = offer.pick(AgentModelConfig.model_validate(agent.model_config).model)
         cost = Bill()
         door = self.doors.door_for(payer, on_settled=cost.add)
         try:

@@ -18,6 +18,7 @@ from agentvine.domains.projects.errors import (
 )
 from agentvine.domains.projects.models import Project, ProjectContext, ProjectMember, Repository
 from agentvine.kit.actor import Actor, UserActor
+from agentvine.kit.errors import Forbidden
 from agentvine.kit.pagination import Page, PageRequest
 
 
@@ -123,6 +124,23 @@ async def get_active_project_for_change(
     project = await get_project_for_change(read, actor, project_id)
     check_is_active(project)
     return project
+
+
+async def check_may_change_what_is_of(
+    read: ReadSession, actor: UserActor, project_id: uuid.UUID | None, refusal: Forbidden
+) -> None:
+    """See that an actor may change what belongs to a project; to all of them, where it is None.
+
+    Raises:
+        ProjectNotFound: It is not theirs to see.
+        ProjectReadOnly: They may only look.
+        ProjectArchived: Nothing new begins there.
+        Forbidden: The refusal: only admins change what belongs to all.
+    """
+    if project_id is not None:
+        await get_active_project_for_change(read, actor, project_id)
+    elif not actor.is_admin:
+        raise refusal
 
 
 def check_is_active(project: Project) -> None:

@@ -32,7 +32,6 @@ from agentvine.domains.team import queries, words
 from agentvine.domains.team.answers import keep_answer, refuse
 from agentvine.domains.team.arrows import Act, Next
 from agentvine.domains.team.enums import TeamRole, TeamRunStatus
-from agentvine.domains.team.errors import ModelMissing
 from agentvine.domains.team.models import TeamRun, TeamStep
 from agentvine.domains.team.moves import Effect, make_move, person_of, show
 from agentvine.domains.team.roles import part_of
@@ -257,16 +256,11 @@ class TeamDesk:
             offer = await offer_to(read, payer)
             before = await queries.find_step(read, run, step.role, step.number - 1)
         settings = AgentModelConfig.model_validate(agent.model_config if agent else {})
-        model = settings.model or offer.default_model or next(iter(offer.models), None)
-        if model is None or offer.problem is not None:
-            raise ModelMissing(
-                offer.problem or "Name one: `agentvine model rules --default MODEL`."
-            )
         system = [_RULES.format(role=step.role.value), (agent.system_prompt if agent else None)]
         asked = words.work_of(run, step.role, before.problem if before else None)
         shown = await self._material(run, step.role)
         return _Question(
-            model=model,
+            model=offer.pick(settings.model),
             payer=payer,
             conversation=Conversation(
                 "\n\n".join(part for part in system if part), f"{asked}\n\n{shown}"

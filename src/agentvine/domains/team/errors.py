@@ -1,6 +1,6 @@
 """What can go wrong with team runs."""
 
-from agentvine.kit.errors import Conflict, Invalid, NotFound, Unavailable
+from agentvine.kit.errors import Conflict, Invalid, NotFound
 
 
 class TeamRunNotFound(NotFound):
@@ -25,9 +25,3 @@ class TeamRunOver(Conflict):
     """The team run is over."""
 
     code = "team_run_over"
-
-
-class ModelMissing(Unavailable):
-    """There is no model that could be asked."""
-
-    code = "team_model_missing"

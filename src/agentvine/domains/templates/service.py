@@ -91,10 +91,8 @@ async def delete_template(tx: Transaction, actor: UserActor, template: Template)
 async def _check_may_change(
     tx: Transaction, actor: UserActor, project_id: uuid.UUID | None
 ) -> None:
-    if project_id is not None:
-        await projects.get_active_project_for_change(tx, actor, project_id)
-    elif not actor.is_admin:
-        raise TemplateForbidden("Name a project, or ask an admin: this is for all projects.")
+    refusal = TemplateForbidden("Name a project, or ask an admin: this is for all projects.")
+    await projects.check_may_change_what_is_of(tx, actor, project_id, refusal)
 
 
 async def _check_name(
