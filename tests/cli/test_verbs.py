@@ -440,10 +440,16 @@ def test_a_conversation_with_files_and_an_agent(cli: Cli, tmp_path: Path):
     file = tmp_path / "notes.txt"
     file.write_text("notes\n")
     said(cli("conversation", "create", "Colours", *of, "--agent", "archie"), "Colours has begun")
-    message = json_of(cli, "conversation", "say", "colours", "**Blue**", "--file", str(file), *of)
+    message = json_of(cli, "conversation", "say", "colours", "**Blue**", "--attach", str(file), *of)
     said(cli("conversation", "say", "Colours", "Or?", "--reply-to", message["id"], *of), "said")
     shown = cli("conversation", "show", "Colours", *of)
     said(shown, "Archie", "**Blue**", "notes.txt, 6 bytes", "0 in, 0 out")
+    said(cli("conversation", "say", "Colours", "Which, @archie?", *of), "1 woken")
+    asked = cli("conversation", "show", "Colours", *of).out
+    # There is no model, so it is told soon that nobody can answer.
+    assert any(
+        word in asked for word in ("[waits for Archie to answer]", "[failed: ", "[waiting: ")
+    )
     said(cli("conversation", "edit", "Colours", message["id"], "Red", *of), "said otherwise")
     said(cli("conversation", "attach", "Colours", message["id"], str(file), *of), "is attached")
     listed = json_of(cli, "conversation", "show", "Colours", *of)["messages"][0]
@@ -568,7 +574,7 @@ def test_a_run_is_paused_steered_with_a_file_and_resumed(
 
     [message] = json_of(cli, "order", "messages", task)
     assert (message["number"], message["state"]) == (1, "delivered")
-    said(cli("order", "messages", order["id"]), "that is all")
+    said(cli("order", "messages", order["id"]), "that is all", "a note.txt")
     assert cli("order", "pause", task).exit_code == 5
     assert cli("order", "resume", order["id"]).exit_code == 5
     assert cli("order", "steer", task, "more").exit_code == 5

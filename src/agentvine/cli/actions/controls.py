@@ -94,6 +94,9 @@ async def messages(session: Session, *, name: str, project: str | None) -> None:
         Column[RunMessageOut]("state", lambda row: row.state.value),
         Column[RunMessageOut]("sent", lambda row: row.created_at),
         Column[RunMessageOut]("text", lambda row: _first_line(row.text)),
+        Column[RunMessageOut](
+            "files", lambda row: [printable(each.file_name) for each in row.attachments]
+        ),
     ]
     session.out.table(rows, columns, nothing="Nothing was said to it.")
 

@@ -1,7 +1,7 @@
 """What ``agentvine conversation`` does."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from agentvine.cli import asking, resolve
@@ -17,6 +17,7 @@ from agentvine.protocol.conversations import (
     ConversationOut,
     ConversationStatus,
     ConversationType,
+    MentionState,
     MessageEditIn,
     MessageIn,
     MessageOut,
@@ -84,8 +85,9 @@ async def show(
         ("cost", f"${row.cost_usd}"),
     ]
     session.out.record(row, fields)
+    agents = {each.agent_id: each.name for each in row.participants}
     for message in messages:
-        _print(session, message)
+        _print(session, message, agents)
 
 
 async def say(
@@ -233,7 +235,7 @@ async def _send(
     )
 
 
-def _print(session: Session, message: MessageOut) -> None:
+def _print(session: Session, message: MessageOut, agents: Mapping[uuid.UUID, str]) -> None:
     marks = "".join(
         f", {word}"
         for word, is_so in (("edited", message.is_edited), ("deleted", message.is_deleted))
@@ -250,6 +252,9 @@ def _print(session: Session, message: MessageOut) -> None:
     for mention in message.mentions:
         if mention.detail is not None:
             session.out.line(printable(f"    [{mention.state.value}: {mention.detail}]"))
+        elif mention.state is MentionState.WAITING:
+            name = agents.get(mention.agent_id, "an agent")
+            session.out.line(printable(f"    [waits for {name} to answer]"))
 
 
 _COLUMNS = [

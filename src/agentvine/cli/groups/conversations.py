@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from agentvine.cli.lazy import runs
-from agentvine.cli.options import Words, limit_option, project_option, yes_option
+from agentvine.cli.options import Words, attach_option, limit_option, project_option, yes_option
 from agentvine.protocol.conversations import ConversationStatus, ConversationType
 
 _ACTIONS = "agentvine.cli.actions.talks"
@@ -54,14 +54,7 @@ def show() -> None:
 @_text
 @project_option
 @click.option("--reply-to", metavar="MESSAGE", help="The id of the message that this is about.")
-@click.option(
-    "--file",
-    "files",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    metavar="FILE",
-    multiple=True,
-    help="Attach this; can be repeated.",
-)
+@attach_option
 @runs(f"{_ACTIONS}:say")
 def say() -> None:
     """Say something, in markdown; - reads it. An agent that is mentioned as @name is woken."""
@@ -104,7 +97,7 @@ def attach() -> None:
 @project_option
 @runs(f"{_ACTIONS}:save")
 def save() -> None:
-    """Save an attached file, by the id that `show --json` tells."""
+    """Save an attached file, by the id that `show` tells."""
 
 
 @conversation.command()
