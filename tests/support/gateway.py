@@ -42,6 +42,8 @@ class FixedTargets:
 
     urls: Sequence[str]
     key: str = "sk-canary-0123456789abcdef"
+    keys: dict[str, str] = field(default_factory=dict)
+    """Other keys than this, by the provider's name."""
     aliases: dict[str, str] = field(default_factory=dict)
     limits: list[tuple[str, float]] = field(default_factory=list)
     rates: Rates | None = None
@@ -56,7 +58,7 @@ class FixedTargets:
                 real,
                 priced_as,
                 allows_private=True,
-                key=self.key,
+                key=self.keys.get(f"p{number}", self.key),
                 name=f"p{number}",
                 rates=self.rates,
             )

@@ -14,6 +14,7 @@ from agentvine.domains.gateway.advising import ModelAdviser
 from agentvine.domains.gateway.doors import ModelDoors
 from agentvine.domains.gateway.environment import adopt_environment
 from agentvine.domains.gateway.keys import BELIEVED_SECONDS
+from agentvine.domains.gateway.limits import ProviderLimits
 from agentvine.domains.gateway.probing import ProviderProbe
 from agentvine.domains.gateway.relay import Gateway, KeyWatch
 from agentvine.domains.gateway.vault import KeyVault
@@ -125,7 +126,7 @@ async def _serving(
         effects={
             **effects.by_class(),
             WaitingRoom: room,
-            Reports: Reports(database, settings.queue, shortcuts),
+            Reports: Reports(database, settings.queue, shortcuts, ProviderLimits()),
             Beats: Beats(database, settings.queue, BEAT, uses),
             Listener: Listener(database),
             AnswerRoom: AnswerRoom(database, poll),

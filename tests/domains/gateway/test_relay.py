@@ -121,7 +121,7 @@ async def test_whoever_hangs_up_at_any_event_has_the_call_counted_to_its_end(
 ):
     """The answer is read on for a while, so that the provider still tells what it counts."""
     run = await make_run(shared_database)
-    places = range(1, len(recording.events), 1 if recording.name == "anthropic" else 3)
+    places = range(1, len(recording.events))
     replies = iter([streamed(recording, pause_after=number) for number in places])
     async with (
         running_upstream(lambda _: next(replies)) as upstream,
@@ -349,6 +349,41 @@ async def test_an_error_of_the_provider_is_free_and_told_without_its_key(
     assert refused.json()["error"]["code"] == "provider_refused_key"
     assert canary not in response.text + refused.text
     assert await run.rows() == []
+
+
+async def test_of_several_providers_the_key_of_the_one_that_fails_is_not_told(
+    shared_database: Database,
+):
+    run = await make_run(shared_database)
+    secret = "the very key of the first"
+    told = json.dumps({"error": {"message": f"bad {secret}", "type": "invalid_request_error"}})
+    limited = Reply([b"{}"], status=429)
+    async with (
+        running_upstream(lambda _: limited) as first,
+        running_upstream(lambda _: Reply([told.encode()], status=400)) as second,
+        running_upstream(whole) as third,
+        running_gateway(shared_database, first.url, second.url, third.url) as served,
+        served.client(run.key) as client,
+    ):
+        served.targets.keys = {"p1": secret}
+        response = await client.post("/anthropic/v1/messages", json=ASKED)
+
+    assert third.heard == [], "what is wrong with the request no other provider puts right"
+    assert (response.status_code, response.json()["error"]["message"]) == (400, "bad [removed]")
+
+
+async def test_a_limit_on_all_keys_is_passed_on_with_its_words(shared_database: Database):
+    run = await make_run(shared_database)
+    words = b'{"error": {"details": [{"retryDelay": "34.5s"}], "message": "Not now."}}'
+    async with (
+        running_upstream(lambda _: Reply([words], status=429)) as upstream,
+        running_gateway(shared_database, upstream.url) as served,
+        served.client(run.key) as client,
+    ):
+        response = await client.post("/anthropic/v1/messages", json=ASKED)
+
+    assert (response.status_code, response.content) == (429, words)
+    assert served.targets.limits == [("p0", 34.5)]
 
 
 async def test_usage_that_only_the_gateway_asked_for_is_not_shown(shared_database: Database):

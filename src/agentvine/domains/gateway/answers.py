@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -20,8 +21,6 @@ Headers = list[tuple[bytes, bytes]]
 _NO_MONEY = 402
 """The one status that every agent's CLI shows to its user, and does not try again."""
 _MAX_ERROR_BYTES = 1024 * 1024
-_REST_SECONDS = 30.0
-_MAX_REST_SECONDS = 7 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +68,15 @@ def notes_for_caller(asked: Asked, limit: int | None, request_id: str) -> Header
 
 
 async def error_text(response: aiohttp.ClientResponse, key: str | None) -> bytes:
-    """The body of a provider's error, without the provider's key."""
-    body = await response.content.read(_MAX_ERROR_BYTES)
+    """The body of a provider's error, without the provider's key; what came, where it broke off."""
+    body = bytearray()
+    with suppress(aiohttp.ClientError, OSError):
+        while len(body) < _MAX_ERROR_BYTES and (chunk := await response.content.readany()):
+            body += chunk
     text = body.decode("utf-8", "replace")
     if key:
         text = text.replace(key, "[removed]")
     return mask_shapes(text).encode()
-
-
-def limit_of(headers: Mapping[str, str]) -> tuple[float, str]:
-    """How long a provider takes no more calls, by its own word."""
-    told = headers.get("retry-after", "")
-    try:
-        seconds = min(max(float(told), 1.0), _MAX_REST_SECONDS)
-    except ValueError:
-        seconds = _REST_SECONDS
-    return seconds, "the provider's rate limit is reached"
 
 
 def _answer(status: int, headers: Headers, body: Mapping[str, Any]) -> Answer:

@@ -44,6 +44,10 @@ class Meter:
     """Who answers, once somebody does."""
     lost: list[Target] = field(default_factory=list[Target])
     """Who was asked and went silent: whether they count it, nobody knows."""
+    refused_by: Target | None = None
+    """Who has answered with an error, so far."""
+    refusal: bytes | None = None
+    """What it said, where that is read already."""
     cut_by: str | None = None
     """Who ended the answer before its end."""
     _shrinking: "asyncio.Task[None] | None" = None

@@ -22,6 +22,7 @@ from agentvine.domains.gateway.bodies import BodyKeeper, Tape
 from agentvine.domains.gateway.dialing import Dialer, returned_headers
 from agentvine.domains.gateway.errors import ProviderAddressForbidden
 from agentvine.domains.gateway.keys import KeyDesk, KeyInvalid, RunKey
+from agentvine.domains.gateway.limits import limit_of
 from agentvine.domains.gateway.metering import Meter
 from agentvine.domains.gateway.offer import models_in
 from agentvine.domains.gateway.pricing import Quote, bounds_of
@@ -57,8 +58,6 @@ _NOT_OURS = frozenset({401, 403})
 _LIMITED = 429
 _FIRST_ERROR = 400
 _COUNT_SECONDS = 5.0
-_LIMIT_SECONDS = 30.0
-"""How long a key rests after a rate limit whose end the provider did not tell."""
 
 log = structlog.get_logger(__name__)
 
@@ -235,8 +234,11 @@ class Gateway:
             if response.status < _FIRST_ERROR:
                 meter.quote = quote
                 return response
+            meter.refused_by, meter.refusal = quote.target, None
             if response.status == _LIMITED:
-                await self.targets.note_limit(quote.target, *answers.limit_of(response.headers))
+                meter.refusal = await answers.error_text(response, quote.target.key)
+                limit = limit_of(response.headers, meter.refusal, self.database.clock.now())
+                await self.targets.note_limit(quote.target, *limit)
             if is_last or response.status not in _RETRIED:
                 return response
             self.counters["retried"] += 1
@@ -265,7 +267,8 @@ class Gateway:
         exchange: Exchange,
     ) -> None:
         if meter.quote is None:
-            await self._pass_error_on(meter.quotes[-1].target, response, exchange)
+            assert meter.refused_by is not None, "an answer that is not good is an error"
+            await self._pass_error_on(meter.refused_by, response, exchange, meter.refusal)
             return
         headers = returned_headers(
             response.headers, meter.quote.target.key, is_same_length=not meter.asked.hides_usage
@@ -279,6 +282,7 @@ class Gateway:
         target: Target,
         response: aiohttp.ClientResponse,
         exchange: Exchange,
+        body: bytes | None = None,
     ) -> None:
         self.counters["provider_errors"] += 1
         if response.status in _NOT_OURS:
@@ -287,7 +291,8 @@ class Gateway:
                 f"{target.name or target.priced_as} answered {response.status}: the provider's "
                 "key is wrong, or may not use this model; look at `agentvine provider list`."
             )
-        body = await answers.error_text(response, target.key)
+        if body is None:
+            body = await answers.error_text(response, target.key)
         headers = returned_headers(response.headers, target.key, is_same_length=False)
         await exchange.start(response.status, headers)
         await exchange.send(body)

@@ -121,7 +121,7 @@ async def list_upstreams(
     rules = await find_rules(session, project_id, agent_id)
     real = rules.meant_by(model)
     rules.check(real)
-    rows = await _read(session, project_id, wire)
+    rows = await read_keys(session, project_id, wire)
     serving = [row for row in rows if not row[0].models or is_among(real, row[0].models)]
     named = [row for row in serving if row[0].models]
     ranked = sorted(named or serving, key=lambda row: _rank(row[0]))
@@ -160,7 +160,7 @@ async def get_upstream(
 
 async def list_all(session: ReadSession, project_id: uuid.UUID | None) -> list[ModelProvider]:
     """The providers that can serve a project, in the order in which they are asked."""
-    rows = [row for wire in ModelWire for row in await _read(session, project_id, wire)]
+    rows = [row for wire in ModelWire for row in await read_keys(session, project_id, wire)]
     found = {provider.id: provider for provider, _ in rows}
     return sorted(found.values(), key=_rank)
 
@@ -175,24 +175,10 @@ def provider_missing(wire: ModelWire, model: str) -> ProviderMissing:
     )
 
 
-async def note_limit(
-    tx: Transaction, credential_id: uuid.UUID, until: datetime, reason: str
-) -> None:
-    """Remember that the provider takes no calls with a key before a time; the later one holds."""
-    keys = table_of(ProviderCredential)
-    await tx.execute(
-        update(keys)
-        .where(
-            keys.c.id == credential_id,
-            or_(keys.c.limited_until.is_(None), keys.c.limited_until < until),
-        )
-        .values(limited_until=until, limit_reason=reason[:_MAX_REASON])
-    )
-
-
-async def _read(
+async def read_keys(
     session: ReadSession, project_id: uuid.UUID | None, wire: ModelWire
 ) -> Sequence[tuple[ModelProvider, ProviderCredential | None]]:
+    """The providers in use that speak a language with a project, each with each of its keys."""
     key = and_(
         ProviderCredential.provider_id == ModelProvider.id, ProviderCredential.is_active.is_(True)
     )
@@ -209,6 +195,21 @@ async def _read(
         .order_by(ModelProvider.id, ProviderCredential.id)
     )
     return [(provider, credential) for provider, credential in await session.execute(query)]
+
+
+async def note_limit(
+    tx: Transaction, credential_id: uuid.UUID, until: datetime, reason: str
+) -> None:
+    """Remember that the provider takes no calls with a key before a time; the later one holds."""
+    keys = table_of(ProviderCredential)
+    await tx.execute(
+        update(keys)
+        .where(
+            keys.c.id == credential_id,
+            or_(keys.c.limited_until.is_(None), keys.c.limited_until < until),
+        )
+        .values(limited_until=until, limit_reason=reason[:_MAX_REASON])
+    )
 
 
 def _rank(provider: ModelProvider) -> tuple[bool, bool, uuid.UUID]:

@@ -6,7 +6,9 @@ A run that called its models through the gateway says nothing about a login: the
 with the provider's key.
 """
 
+import uuid
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from sqlalchemy import exists, select
 
@@ -14,6 +16,7 @@ from agentvine.db.session import ReadSession, Transaction
 from agentvine.domains.identity.enums import TokenKind
 from agentvine.domains.identity.models import ApiToken
 from agentvine.domains.identity.tokens import RUN_KEY
+from agentvine.domains.tasks.models import Task
 from agentvine.domains.work.models import WorkOrder
 from agentvine.domains.workers import queries as workers
 from agentvine.domains.workers import service as worker_service
@@ -52,6 +55,29 @@ async def note_login_limit(tx: Transaction, actor: WorkerActor, message: FailIn)
     limit = RuntimeLimit(runtime=found.runtime, until=until, reason=message.message[:_MAX_REASON])
     worker_service.note_limit(worker, limit, now=tx.now)
     return True
+
+
+class KeyLimits(Protocol):
+    """Knows the limits of providers' keys; the gateway's slice has the one implementation."""
+
+    async def lifted_at(
+        self, read: ReadSession, project_id: uuid.UUID, now: datetime
+    ) -> datetime | None:
+        """When a project's calls are taken again; None: they are, or nobody knows."""
+        ...
+
+
+async def with_key_limit(tx: Transaction, message: FailIn, limits: KeyLimits) -> FailIn:
+    """A report with the time that the gateway was told, where the run was not: most do not say."""
+    is_limit = message.failure_class.handling is FailureHandling.DELAY
+    if not is_limit or lifted_at(message, tx.now) is not None:
+        return message
+    if not await _asked_the_gateway(tx, message):
+        return message
+    query = select(Task.project_id).join(WorkOrder, WorkOrder.task_id == Task.id)
+    project_id = (await tx.scalars(query.where(WorkOrder.id == message.order_id))).one()
+    until = await limits.lifted_at(tx, project_id, tx.now)
+    return message.model_copy(update={"retry_at": until})
 
 
 def lifted_at(message: FailIn, now: datetime) -> datetime | None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from agentvine.config.settings import QueueSettings
 from agentvine.db.session import Database, Transaction
-from agentvine.domains.work import settling
+from agentvine.domains.work import logins, settling
+from agentvine.domains.work.logins import KeyLimits
 from agentvine.domains.work.shortcuts import Shortcuts
 from agentvine.kit.actor import WorkerActor
 from agentvine.kit.errors import AppError, Unavailable
@@ -26,6 +27,7 @@ class Reports:
     database: Database
     settings: QueueSettings
     shortcuts: Shortcuts | None = None
+    limits: KeyLimits | None = None
     draw: random.Random = field(default_factory=random.SystemRandom)
     """Spreads retries, so that they do not come in waves."""
 
@@ -83,6 +85,8 @@ class Reports:
         if isinstance(report, CompleteIn):
             return await settling.complete_order(tx, actor, report)
         if isinstance(report, FailIn):
+            if self.limits is not None:
+                report = await logins.with_key_limit(tx, report, self.limits)
             return await settling.fail_order(tx, actor, report, self.settings, self.draw)
         return await settling.release_order(tx, actor, report, self.settings, self.draw)
 
