@@ -23,16 +23,16 @@ Found = tuple[ChatMessage, Task | None]
 def visible_questions(actor: Actor) -> Select[ChatMessage, Task]:
     """Questions in projects the actor may see, each with the task that asks; None, if none does."""
     visible = projects.visible_projects(actor)
-    of_tasks = Task.deleted_at.is_(None) & Task.project_id.in_(visible)
-    of_no_task = ChatMessage.execution_id.is_(None) & ChatMessage.conversation_id.in_(
-        select(Conversation.id).where(Conversation.project_id.in_(visible))
-    )
+    is_of_task = Task.id.is_not(None) & Task.deleted_at.is_(None)
     return (
         select(ChatMessage, Task)
+        .join(Conversation, Conversation.id == ChatMessage.conversation_id)
         .outerjoin(Task, Task.conversation_id == ChatMessage.conversation_id)
         .where(
             ChatMessage.question_state.is_not(None),
-            or_(Task.id.is_not(None) & of_tasks, Task.id.is_(None) & of_no_task),
+            # A task's conversation is its project's, as any other.
+            Conversation.project_id.in_(visible),
+            or_(is_of_task, Task.id.is_(None) & ChatMessage.execution_id.is_(None)),
         )
     )
 
@@ -71,12 +71,12 @@ async def list_questions(
 ) -> Page[QuestionOut]:
     """The questions the actor may see, oldest first."""
     query = visible_questions(actor)
-    if states:
+    if list(states) == [QuestionState.OPEN]:
+        query = query.where(ChatMessage.question_state == QuestionState.OPEN)  # by its own index
+    elif states:
         query = query.where(ChatMessage.question_state.in_(states))
     if project_id is not None:
-        of_project = select(Conversation.id).where(Conversation.project_id == project_id)
-        is_there = Task.id.is_(None) & ChatMessage.conversation_id.in_(of_project)
-        query = query.where(or_(Task.project_id == project_id, is_there))
+        query = query.where(Conversation.project_id == project_id)
     if task_id is not None:
         query = query.where(Task.id == task_id)
     if execution_id is not None:

@@ -116,7 +116,8 @@ async def _show(call: PersonCall, given: ShowTeamRun) -> str:
         said = [words.verdict_line(each) for each in await queries.list_verdicts(read, run)]
     steps = [
         f"- round {step.round}, {step.role.value}: {step.ref or step.model or 'a model'} "
-        f"{step.status.value if step.status else 'answered' if step.answered_at else 'asked'}"
+        f"{step.status.value if step.status else 'answered' if step.answered_at else 'asked'}, "
+        f"{step.tokens} tokens, ${step.cost_usd}"
         for step in shown.steps
     ]
     cost = f"so far ${shown.total_cost_usd}, {shown.total_tokens} tokens"
