@@ -96,6 +96,8 @@ class BudgetOut(Output):
     """Attempts that called models."""
     forecast_usd: Decimal | None
     """What the period will come to at the present pace; null in its first hundredth."""
+    forecast_tokens: int | None = None
+    forecast_runs: int | None = None
     alerted_at: datetime | None
 
 

@@ -1,9 +1,10 @@
 """Budgets on tokens and runs: for logins that cost no dollars a call."""
 
 import uuid
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import select
@@ -11,7 +12,7 @@ from sqlalchemy import select
 from agentvine.db.session import Database
 from agentvine.domains.identity.models import Event
 from agentvine.domains.tasks.models import Task
-from agentvine.domains.usage import books, budgets, waiting
+from agentvine.domains.usage import books, budgets, queries, waiting
 from agentvine.domains.usage.calls import Call, Outcome, Payer
 from agentvine.domains.usage.errors import BudgetExceeded
 from agentvine.domains.usage.models import BudgetCounter, BudgetLimit
@@ -26,6 +27,7 @@ from tests.support.scene import make_people, make_scene
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DAY = date(2026, 11, 26)
+ZONE = ZoneInfo("Europe/Berlin")
 
 
 async def make_budget(crew: Crew, **fields: Any) -> BudgetLimit:
@@ -128,6 +130,25 @@ async def test_a_budget_made_later_knows_what_was_used(shared_database: Database
     await settle(crew, call_of(crew, ids), 100)
 
     assert await counter_of(crew, budget) == (600, 1)
+
+
+async def test_a_budget_foretells_to_what_its_period_comes(shared_database: Database):
+    crew = await make_crew(shared_database)
+    budget = await make_budget(crew, amount_usd=Decimal(9), max_tokens=1000, max_runs=5)
+    call = call_of(crew, await attempt(crew))
+    async with shared_database.transaction() as tx:
+        await books.settle(tx, call, Outcome(Tokens(100, 20), Decimal("0.50")))
+    midnight = datetime.combine(DAY, time(), ZONE)
+
+    async def foretold(hours: float) -> tuple[Decimal | None, int | None, int | None]:
+        now = midnight + timedelta(hours=hours)
+        async with shared_database.read() as read:
+            [told] = await queries.budgets_out(read, [budget], now, ZONE)
+        return told.forecast_usd, told.forecast_tokens, told.forecast_runs
+
+    assert await foretold(0.1) == (None, None, None), "too early to tell"
+    assert await foretold(6) == (Decimal("2.00"), 480, 4)
+    assert await foretold(12) == (Decimal("1.00"), 240, 2)
 
 
 async def test_a_budget_without_dollars_shows_what_is_used(shared_api: Api):

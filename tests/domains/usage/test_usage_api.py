@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from agentvine.protocol.enums import UserRole
+from agentvine.protocol.usage import UsageBy
 from tests.support.api import Api
 from tests.support.builders.identity import unique
 from tests.support.scene import People, Scene, make_people, make_scene
@@ -59,6 +60,13 @@ async def test_usage_is_summed_up_by_each_of_its_links(shared_api: Api):
     assert [one["key"] for one in by_model["rows"]] == ["gpt-5"]
     assert len(by_day["rows"]) == 1
     assert [one["key"] for one in by_role["rows"]] == [None]
+    for by in UsageBy:
+        told = await people.owner.get("/usage", params={"by": by.value, **of})
+        assert [(one["calls"], one["cost_usd"]) for one in told["rows"]] == [(1, "0.002250")]
+    by_project = await people.owner.get("/usage", params={"by": "project", **of})
+    by_attempt = await people.owner.get("/usage", params={"by": "execution", **of})
+    assert [one["key"] for one in by_project["rows"]] == [scene.names["project_id"]]
+    assert [one["key"] for one in by_attempt["rows"]] == [scene.names["execution_id"]]
     task = await people.owner.get(f"/tasks/{scene.names['task_id']}")
     assert (task["total_tokens_used"], task["total_cost_usd"]) == (1100, "0.002250")
 

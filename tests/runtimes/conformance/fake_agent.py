@@ -27,6 +27,7 @@ class Voice:
     session: str
     is_resumed = False
     scene = ""
+    prompt_text = ""
 
     def __init__(self, sessions: Path, arguments: list[str]) -> None:
         self.sessions = sessions
@@ -53,6 +54,7 @@ class Voice:
 
     def find_scene(self, prompt: str) -> str:
         """The scene that a prompt names; without a name it is the session's."""
+        self.prompt_text = prompt
         kept = self.sessions / self.session
         named = re.search(r"Play (\w+)\.", prompt)
         if named is not None:
@@ -119,6 +121,7 @@ def play_hangs(_: Voice) -> None:
 
 
 def play_session(voice: Voice) -> None:
+    Path("prompt.txt").write_text(voice.prompt_text)
     voice.say("resumed" if voice.is_resumed else "anew")
 
 

@@ -286,6 +286,10 @@ async def test_where_the_session_is_refused_it_begins_anew(stage: Stage):
     assert outcome.is_success
     assert [event["text"].strip() for event in stage.events("assistant_text")] == ["anew"]
     assert any("could not be resumed" in line for line in stage.sink.of("system"))
+    if stage.subject.name != "scripted":  # It plays its script, whatever it is told.
+        told = stage.file("prompt.txt")
+        assert "Play forgets." in told, "it knows nothing of its task"
+        assert "It stopped half way." in told
 
 
 @those_that_play(subjects.LOOKS_AROUND)

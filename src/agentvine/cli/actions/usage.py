@@ -49,6 +49,17 @@ def _used(row: BudgetOut) -> str:
     return ", ".join(parts)
 
 
+def _forecast(row: BudgetOut) -> str | None:
+    """To what each limited figure will come."""
+    parts = [
+        (row.amount_usd, row.forecast_usd, "USD"),
+        (row.max_tokens, row.forecast_tokens, "tokens"),
+        (row.max_runs, row.forecast_runs, "runs"),
+    ]
+    told = [f"{then} {unit}" for most, then, unit in parts if None not in (most, then)]
+    return ", ".join(told) or None
+
+
 def _left(row: BudgetOut) -> str | None:
     return None if row.remaining_usd is None else _dollars(row.remaining_usd)
 
@@ -67,7 +78,7 @@ _BUDGET_COLUMNS = [
     Column[BudgetOut]("used", _used),
     Column[BudgetOut]("reserved", lambda row: _dollars(row.reserved_usd)),
     Column[BudgetOut]("left", _left),
-    Column[BudgetOut]("forecast", lambda row: row.forecast_usd),
+    Column[BudgetOut]("forecast", _forecast),
     Column[BudgetOut]("action", lambda row: row.action.value if row.is_active else "inactive"),
     Column[BudgetOut]("id", lambda row: row.id),
 ]
@@ -96,7 +107,7 @@ async def show_budget(session: Session, *, name: str) -> None:
             ("used", _used(row)),
             ("reserved", _dollars(row.reserved_usd)),
             ("left", _left(row)),
-            ("forecast", row.forecast_usd),
+            ("forecast", _forecast(row)),
             ("told", row.alerted_at),
         ],
     )

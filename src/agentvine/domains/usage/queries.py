@@ -94,7 +94,7 @@ async def _budget_out(
     spent = Money.quantize(usd)
     reserved = Money.quantize(counter.reserved_usd if counter else Decimal(0))
     share = elapsed_share(period, now, zone)
-    forecast = Money.quantize(spent / Decimal(share), 2) if share >= _TOO_EARLY else None
+    pace = Decimal(share) if share >= _TOO_EARLY else None
     amount = budget.amount_usd if budget.amount_usd < NO_LIMIT_USD else None
     of = dict.fromkeys((budget.scope_type,), budget.scope_id)
     return BudgetOut(
@@ -120,7 +120,9 @@ async def _budget_out(
         remaining_usd=None if amount is None else max(Decimal(0), amount - spent - reserved),
         spent_tokens=tokens,
         spent_runs=runs,
-        forecast_usd=forecast,
+        forecast_usd=None if pace is None else Money.quantize(spent / pace, 2),
+        forecast_tokens=None if pace is None else round(tokens / pace),
+        forecast_runs=None if pace is None else round(runs / pace),
         alerted_at=counter.alerted_at if counter else None,
     )
 

@@ -65,12 +65,22 @@ def _sum(row: UsageSumOut) -> str:
 
 
 def _budget(budget: BudgetOut) -> str:
-    of = f" of ${budget.amount_usd}" if budget.amount_usd is not None else ""
-    forecast = f", will come to ${budget.forecast_usd}" if budget.forecast_usd is not None else ""
+    told = [_figure(f"${budget.spent_usd}", budget.amount_usd, budget.forecast_usd, "$")]
+    if budget.max_tokens is not None:
+        used = f"{budget.spent_tokens} tokens"
+        told.append(_figure(used, budget.max_tokens, budget.forecast_tokens))
+    if budget.max_runs is not None:
+        told.append(_figure(f"{budget.spent_runs} runs", budget.max_runs, budget.forecast_runs))
     return (
         f"{budget.name} ({budget.scope.value}, {budget.period.value}, {budget.action.value}): "
-        f"${budget.spent_usd}{of} spent since {budget.period_start}{forecast}"
+        f"{'; '.join(told)}; since {budget.period_start}"
     )
+
+
+def _figure(used: str, most: object, forecast: object, unit: str = "") -> str:
+    of = f" of {unit}{most}" if most is not None else ""
+    then = f", will come to {unit}{forecast}" if forecast is not None else ""
+    return f"{used}{of}{then}"
 
 
 TOOLS = (
