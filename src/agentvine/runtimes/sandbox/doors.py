@@ -8,13 +8,13 @@ by the egress proxy, whatever else the policy allows.
 import asyncio
 import contextlib
 import ipaddress
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from agentvine.runtimes.sandbox.relaying import relay_both
+from agentvine.runtimes.sandbox.relaying import relay_both, serving
 
 _CONNECT_SECONDS = 30.0
 _PORTS = {"http": 80, "https": 443}
@@ -34,33 +34,19 @@ class Door:
         """Whether it is on this machine, at an address that the sandbox's loopback has, too."""
         return self.port >= _FIRST_FREE_PORT and (self.host == "localhost" or _is_v4(self.host))
 
-    @asynccontextmanager
-    async def listening(self, path: Path) -> AsyncGenerator[None]:
+    def listening(self, path: Path) -> AbstractAsyncContextManager[None]:
         """Relay from a Unix socket to it for the length of the block."""
-        tasks: set[asyncio.Task[None]] = set()
+        return serving(path, self._relay)
 
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task is not None, "asyncio runs this in a task"
-            tasks.add(task)
-            try:
-                # A server that is not there closes the connection, as it would without a sandbox.
-                with contextlib.suppress(OSError, TimeoutError):
-                    async with asyncio.timeout(_CONNECT_SECONDS):
-                        inner = await asyncio.open_connection(self.host, self.port)
-                    await relay_both(reader, writer, *inner)
-            finally:
-                tasks.discard(task)
-                writer.close()
-
-        server = await asyncio.start_unix_server(serve, path)
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            yield
+            # A server that is not there closes the connection, as it would without a sandbox.
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(_CONNECT_SECONDS):
+                    inner = await asyncio.open_connection(self.host, self.port)
+                await relay_both(reader, writer, *inner)
         finally:
-            server.close()
-            for task in list(tasks):
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            writer.close()
 
 
 def doors_to(urls: Iterable[str]) -> frozenset[Door]:

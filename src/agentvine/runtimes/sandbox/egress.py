@@ -11,8 +11,8 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,9 +21,8 @@ import structlog
 
 from agentvine.runtimes.sandbox.client_hello import NotTls, needed_bytes, server_name
 from agentvine.runtimes.sandbox.doors import Door
-from agentvine.runtimes.sandbox.relaying import relay, relay_both, relay_some
+from agentvine.runtimes.sandbox.relaying import relay, relay_both, relay_some, serving
 
-_MAX_HEAD = 64 * 1024
 _MAX_CONNECTIONS = 256
 _HEAD_SECONDS = 30.0
 _CONNECT_SECONDS = 30.0
@@ -67,28 +66,9 @@ class EgressProxy:
     """What was asked for and not let through, for the run's log; the first hundred."""
     _connections: int = 0
 
-    @asynccontextmanager
-    async def listening(self, path: Path) -> AsyncGenerator[None]:
+    def listening(self, path: Path) -> AbstractAsyncContextManager[None]:
         """Serve on a Unix socket for the length of the block."""
-        tasks: set[asyncio.Task[None]] = set()
-
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task is not None, "asyncio runs this in a task"
-            tasks.add(task)
-            try:
-                await self._serve(reader, writer)
-            finally:
-                tasks.discard(task)
-
-        server = await asyncio.start_unix_server(serve, path, limit=_MAX_HEAD)
-        try:
-            yield
-        finally:
-            server.close()
-            for task in list(tasks):
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        return serving(path, self._serve)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._connections >= _MAX_CONNECTIONS:

@@ -1,9 +1,39 @@
-"""Carrying bytes between two connections until both have said all."""
+"""Connections of a sandbox: taking them at a Unix socket, and carrying bytes on and back."""
 
 import asyncio
 import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 _CHUNK = 64 * 1024
+
+
+@asynccontextmanager
+async def serving(
+    path: Path,
+    answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncGenerator[None]:
+    """Answer each connection to a Unix socket for the length of the block, and no longer."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "asyncio runs this in a task"
+        tasks.add(task)
+        try:
+            await answer(reader, writer)
+        finally:
+            tasks.discard(task)
+
+    server = await asyncio.start_unix_server(serve, path, limit=_CHUNK)
+    try:
+        yield
+    finally:
+        server.close()
+        for task in list(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def relay_both(
