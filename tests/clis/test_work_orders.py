@@ -3,10 +3,12 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from agentvine.llm.scripted import Received, ScriptedUpstream, parse_script
@@ -31,6 +33,26 @@ turns:
     calls: [{write_file: {path: hello.txt, content: "hello\\n"}}]
   - text: I look at it.
     calls: [{run_command: {command: "cp hello.txt copied.txt"}}]
+  - text: All is done.
+"""
+# Turns differ, since agents notice when they do the same again and again.
+LOOP = "usage: {input: 1000, output: 2000}\nturns:\n" + "".join(
+    f"  - calls: [{{run_command: {{command: 'echo {number} >> loop.txt'}}}}]\n"
+    for number in range(60)
+)
+BUDGET = Decimal("0.50")
+LONG = """
+turns:
+  - text: This takes a while.
+    calls: [{run_command: {command: "python3 -c 'import time; time.sleep(600)'"}}]
+  - text: Not reached.
+"""
+GOES_ON = """
+turns:
+  - text: I go on.
+    calls: [{write_file: {path: hello.txt, content: "hello\\n"}}]
+  - text: And copy it.
+    calls: [{write_file: {path: copied.txt, content: "hello\\n"}}]
   - text: All is done.
 """
 # Its sandbox lets a command write only where its model says that it must.
@@ -100,23 +122,29 @@ def told(requests: list[Received]) -> tuple[int, int, int]:
 
 def have_it_done(name: str, team: Sandbox, repo: Repo) -> dict[str, Any]:
     """Have the job of two steps done, allowing all that is asked; the task at its end."""
+    task = begin(name, team, repo)
+    shown = wait_until(lambda: at_rest(task, team, repo), "the end of the work", seconds=240)
+    assert shown["status"] == "review", team.run("logs", task, cwd=repo.path).out
+    return shown
+
+
+def begin(name: str, team: Sandbox, repo: Repo) -> str:
+    """Give an agent the job; the task's reference."""
     begun = team.run(
         *("run", "Write hello, and copy it.", "--repo", str(repo.path), "--runtime", name),
         *("--model", MODELS.get(name, "gpt-5.5"), "--test", CHECK, "--no-wait"),
     )
     assert begun.exit_code == 0, begun
-    task = next(word for word in begun.out.split() if word.startswith("T-")).rstrip(".,:")
+    return next(word for word in begun.out.split() if word.startswith("T-")).rstrip(".,:")
 
-    def ended() -> Any:
-        for question in team.run("inbox", "--json", cwd=repo.path).json["questions"]:
-            given = team.run("answer", question["id"], "--allow", cwd=repo.path)
-            assert given.exit_code in (0, 5), given
-        shown = team.run("task", "show", task, "--json", cwd=repo.path).json
-        return shown if shown["status"] in {"review", "completed", "failed", "blocked"} else None
 
-    shown = wait_until(ended, "the end of the work", seconds=240)
-    assert shown["status"] == "review", team.run("logs", task, cwd=repo.path).out
-    return shown
+def at_rest(task: str, team: Sandbox, repo: Repo) -> Any:
+    """Allow all that is asked; the task, once nothing is done for it any more."""
+    for question in team.run("inbox", "--json", cwd=repo.path).json["questions"]:
+        given = team.run("answer", question["id"], "--allow", cwd=repo.path)
+        assert given.exit_code in (0, 5), given
+    shown = team.run("task", "show", task, "--json", cwd=repo.path).json
+    return shown if shown["status"] in {"review", "completed", "failed", "blocked"} else None
 
 
 @pytest.mark.parametrize("name", short_form("claude-code", "codex"))
@@ -168,3 +196,75 @@ def test_an_agent_in_a_sandbox_without_a_network_has_its_model(
     assert attempt["model_calls"] == told(scripted.requests)[0] > 0
     diff = team.run("modification", "diff", task, cwd=repo.path).out
     assert "copied.txt" in diff
+
+
+@pytest.mark.parametrize("name", short_form("claude-code"))
+def test_a_budget_stops_the_work_in_flight_and_a_raise_lets_it_go_on(
+    name: str, team: Sandbox, repo: Repo, upstream: tuple[ScriptedUpstream, str]
+):
+    scripted, _ = upstream
+    scripted.requests.clear()
+    scripted.play(parse_script(LOOP))
+    project = team.run("repo", "register", str(repo.path), "--json").json["project_id"]
+    limit = ("budget", "create", "tight", str(BUDGET), "--period", "monthly", "--project", project)
+    assert team.run(*limit).exit_code == 0
+
+    task = begin(name, team, repo)
+    stopped = wait_until(lambda: at_rest(task, team, repo), "its budget's end", seconds=240)
+    spent = team.run("usage", "--by", "task", "--json", cwd=repo.path).json["total"]
+
+    assert stopped["status"] == "blocked", team.run("logs", task, cwd=repo.path).out
+    why = team.run("order", "why", task, "--json", cwd=repo.path).json
+    assert [reason["code"] for reason in why["reasons"]] == ["budget_used_up"], why
+    counted = (spent["calls"], spent["tokens_in"], spent["tokens_out"])
+    assert counted == told(scripted.requests)
+    assert BUDGET / 2 < Decimal(spent["cost_usd"]) <= BUDGET
+
+    scripted.play(parse_script(GOES_ON))
+    assert team.run("budget", "edit", "tight", "--amount", "20").exit_code == 0
+
+    def over() -> Any:
+        shown = at_rest(task, team, repo)
+        return shown if shown is not None and shown["status"] != "blocked" else None
+
+    after = wait_until(over, "the end of the work", seconds=240)
+    assert after["status"] == "review", team.run("logs", task, cwd=repo.path).out
+
+
+@pytest.mark.parametrize("name", short_form("codex"))
+def test_an_agent_that_is_killed_is_tried_again_and_goes_on(
+    name: str, team: Sandbox, repo: Repo, upstream: tuple[ScriptedUpstream, str]
+):
+    scripted, _ = upstream
+    scripted.requests.clear()
+    scripted.play(parse_script(LONG))
+
+    task = begin(name, team, repo)
+
+    def sleeping() -> list[tuple[psutil.Process, list[str]]]:
+        at_rest(task, team, repo)
+        found = processes_in(team)
+        return found if any("time.sleep(600)" in " ".join(each[1]) for each in found) else []
+
+    running = wait_until(sleeping, "the command of its first turn", seconds=120)
+    scripted.play(parse_script(GOES_ON))
+    for process, _ in running:
+        with suppress(psutil.Error):
+            process.kill()
+
+    after = wait_until(lambda: at_rest(task, team, repo), "the end of the work", seconds=240)
+
+    assert after["status"] == "review", team.run("logs", task, cwd=repo.path).out
+    attempts = team.run("attempts", task, "--json", cwd=repo.path).json
+    assert len(attempts) == 2
+
+
+def processes_in(team: Sandbox) -> list[tuple[psutil.Process, list[str]]]:
+    """What runs, marked as a run's, in the team's work trees."""
+    found: list[tuple[psutil.Process, list[str]]] = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            is_inside = process.cwd().startswith(str(team.data_dir))
+            if is_inside and "AGENTVINE_RUN_ID" in process.environ():
+                found.append((process, process.cmdline()))
+    return found
