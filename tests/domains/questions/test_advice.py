@@ -61,6 +61,7 @@ async def test_a_models_advice_is_an_answer_like_any_other(
         advice = Advice(is_allowed=is_allowed, reason="Because.", model="m")
     oracle = Oracle(advice)
     desk = AdviceDesk(crew.database, oracle, 5.0)
+    assert question.task_id is not None
     assert await desk.advise(question.id, question.task_id)
     assert not await desk.advise(question.id, question.task_id)
     assert [request.facts.tool_name for request in oracle.asked] == ["Bash"]
