@@ -79,6 +79,10 @@ soak REQUESTS="10000":
 bench *ARGS:
     uv run --group bench python -m benchmarks.queue "$@"
 
+# Kill workers of ours and of others, and measure when their jobs run again; `ours dbos` is quick
+bench-recovery *ARGS:
+    uv run --group bench python -m benchmarks.recovery "$@"
+
 # Measure what a fleet feels over HTTP: drain, pickup, beats, log lines, a long history
 bench-fleet *ARGS:
     uv run python -m benchmarks.fleet "$@"

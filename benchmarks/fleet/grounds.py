@@ -4,9 +4,10 @@ import contextlib
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 from sqlalchemy import text
@@ -45,15 +46,18 @@ class Site:
 
 @contextlib.asynccontextmanager
 async def running_site(
-    services: Services, *, lease_seconds: float = 60.0
+    services: Services,
+    *,
+    lease_seconds: float = 60.0,
+    settings: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncGenerator[Site, None]:
-    """A server over an empty database."""
+    """A server over an empty database; more settings are for it and for workers."""
     name = f"site_{time.monotonic_ns()}"
     services.postgres.create_database(name)
     found = DatabaseSettings(url=services.url(name))
     await migration_runner(found).setup()
     with tempfile.TemporaryDirectory(dir=services.folder) as folder:
-        fleet = Fleet(Path(folder), found, lease_seconds=lease_seconds)
+        fleet = Fleet(Path(folder), found, lease_seconds=lease_seconds, settings=dict(settings))
         # Filling in a million orders is one statement; the server keeps its own limit.
         patient = found.model_copy(update={"statement_timeout_seconds": _FILLING_SECONDS})
         database = await Database.open(patient, SystemClock(), build_reactions(SETTINGS))

@@ -88,7 +88,6 @@ def dbos(count: int) -> None:
             "name": "bench",
             "system_database_url": DSN,
             "log_level": "ERROR",
-            "run_admin_server": False,
         }
     )
 
