@@ -55,6 +55,21 @@ turns:
     calls: [{write_file: {path: copied.txt, content: "hello\\n"}}]
   - text: All is done.
 """
+DECIDED = """
+turns:
+  - text: I write what I may not.
+    calls: [{write_file: {path: forbidden.txt, content: "no\\n"}}]
+  - text: I ask.
+    calls:
+      - server: agentvine
+        tool: ask_human
+        input: {question: "Which colour?", options: [Red, Blue]}
+  - text: I write what I may.
+    calls: [{write_file: {path: hello.txt, content: "hello\\n"}}]
+  - text: And copy it.
+    calls: [{write_file: {path: copied.txt, content: "hello\\n"}}]
+  - text: All is done.
+"""
 # Its sandbox lets a command write only where its model says that it must.
 ESCALATED = TWO_STEPS.replace(
     '{run_command: {command: "cp hello.txt copied.txt"}}',
@@ -128,11 +143,11 @@ def have_it_done(name: str, team: Sandbox, repo: Repo) -> dict[str, Any]:
     return shown
 
 
-def begin(name: str, team: Sandbox, repo: Repo) -> str:
+def begin(name: str, team: Sandbox, repo: Repo, *more: str) -> str:
     """Give an agent the job; the task's reference."""
     begun = team.run(
         *("run", "Write hello, and copy it.", "--repo", str(repo.path), "--runtime", name),
-        *("--model", MODELS.get(name, "gpt-5.5"), "--test", CHECK, "--no-wait"),
+        *("--model", MODELS.get(name, "gpt-5.5"), "--test", CHECK, "--no-wait", *more),
     )
     assert begun.exit_code == 0, begun
     return next(word for word in begun.out.split() if word.startswith("T-")).rstrip(".,:")
@@ -257,6 +272,40 @@ def test_an_agent_that_is_killed_is_tried_again_and_goes_on(
     assert after["status"] == "review", team.run("logs", task, cwd=repo.path).out
     attempts = team.run("attempts", task, "--json", cwd=repo.path).json
     assert len(attempts) == 2
+
+
+@pytest.mark.parametrize("name", ["claude-code"])
+def test_what_people_deny_is_not_done_and_what_they_answer_reaches_the_model(
+    name: str, team: Sandbox, repo: Repo, upstream: tuple[ScriptedUpstream, str]
+):
+    scripted, _ = upstream
+    scripted.requests.clear()
+    scripted.play(parse_script(DECIDED))
+
+    task = begin(name, team, repo, "--permission", "human_required")
+    assert team.run("task", "start", task, cwd=repo.path).exit_code == 0
+    asked: dict[str, str] = {}
+
+    def decided() -> Any:
+        for question in team.run("inbox", "--json", cwd=repo.path).json["questions"]:
+            is_forbidden = "forbidden.txt" in str(question)
+            how = ["--deny"] if is_forbidden else ["--allow"]
+            if question["kind"] == "question":
+                how = ["--option", "Blue"]
+            given = team.run("answer", question["id"], *how, cwd=repo.path)
+            assert given.exit_code == 0, given
+            asked[question["id"]] = question["kind"]
+        shown = team.run("task", "show", task, "--json", cwd=repo.path).json
+        return shown if shown["status"] in {"review", "failed", "blocked"} else None
+
+    after = wait_until(decided, "the end of the work", seconds=240)
+
+    assert after["status"] == "review", team.run("logs", task, cwd=repo.path).out
+    assert {"permission", "question"} <= set(asked.values())
+    diff = team.run("modification", "diff", task, cwd=repo.path).out
+    assert "copied.txt" in diff
+    assert "forbidden.txt" not in diff
+    assert "chose: Blue" in str(scripted.requests[-1].body)
 
 
 def processes_in(team: Sandbox) -> list[tuple[psutil.Process, list[str]]]:
