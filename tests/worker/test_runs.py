@@ -63,7 +63,7 @@ async def test_a_change_is_tested_committed_and_reported_with_its_evidence(
     bundle.write_bytes(order.bundle or b"")
     assert read_bundle(bundle).refs == {"refs/heads/agentvine/t-1-change": change.head_commit}
     repo.git("fetch", "-q", bundle, "refs/heads/agentvine/t-1-change:kept")
-    assert repo.git("log", "-1", "--format=%s", "kept") == "Add a greeting"
+    assert repo.git("log", "-1", "--format=%s", "kept") == "Add a greeting (T-1)"
     assert_nothing_is_left(data_dir)
 
 
