@@ -26,6 +26,8 @@ from agentvine.runtimes.sandbox.seccomp import build_filter
 HOME = "/home/agent"
 _PROXY_PORTS = range(3128, 3160)
 _SOCKET_DIR = "/run/agentvine"
+_MAX_SOCKET_PLACE = 60
+"""Of the 107 bytes that a socket's path may have; the rest is for its folder and its name."""
 _BRIDGE = Path(__file__).with_name("bridge.py")
 _BRIDGE_INSIDE = f"{_SOCKET_DIR}-bridge.py"
 _PROBE_SECONDS = 20.0
@@ -142,10 +144,9 @@ class Sandbox:
         ways = _Ways()
         if not (is_open or self.doors):
             return ways
-        # Not in the data directory: a socket's path has to be short.
-        ways.folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="agentvine-"))
+        ways.folder = stack.enter_context(_folder_of_sockets())
         for door in direct:
-            name = f"{door.host}-{door.port}"
+            name = f"door-{door.port}"
             await stack.enter_async_context(door.listening(Path(ways.folder, name)))
             ways.sockets[door.port] = name
             ways.direct_hosts.append(door.host)
@@ -302,6 +303,13 @@ async def _try(prepared: Prepared, folder: Path) -> str:
         return error.detail
     said = told.decode(errors="replace").strip()[-300:]
     return "" if ended.is_success else said or f"it ended with {ended.exit_code or ended.signal}"
+
+
+def _folder_of_sockets() -> tempfile.TemporaryDirectory[str]:
+    """Not in the data directory, and not below a long TMPDIR: a socket's path has to be short."""
+    place = tempfile.gettempdir()
+    is_short = len(place) <= _MAX_SOCKET_PLACE
+    return tempfile.TemporaryDirectory(prefix="agentvine-", dir=place if is_short else "/tmp")  # noqa: S108 - only its owner sees into it
 
 
 def _checked(path: str) -> str:
