@@ -7,7 +7,6 @@ import asyncio
 import json
 import os
 import socket
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -370,13 +369,13 @@ async def test_a_door_leads_to_its_server_and_nowhere_else(
     make_context: MakeContext,
     sink: KeptLines,
     tmp_path_factory: pytest.TempPathFactory,
-    monkeypatch: pytest.MonkeyPatch,
 ):
     # A socket's path has at most 107 bytes, wherever the worker's temporary folder is.
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("long" * 30)))
+    temporary = str(tmp_path_factory.mktemp("long" * 30))
     async with listening(tmp_path_factory.mktemp("s")) as places:
         doors = frozenset({Door(*places["v4"])})
-        told = await run_inside(bubblewrap, make_context, sink, NETWORK, places, doors=doors)
+        more: dict[str, Any] = {"doors": doors, "temporary": temporary}
+        told = await run_inside(bubblewrap, make_context, sink, NETWORK, places, **more)
     if told is None:
         return
     assert told.pop("interfaces") == "lo"

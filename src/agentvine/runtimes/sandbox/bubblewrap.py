@@ -103,6 +103,8 @@ class Sandbox:
     tls_ports: frozenset[int] = field(default=frozenset({443, 8443}))
     doors: frozenset[Door] = frozenset()
     """Servers that its program may reach whatever the policy says."""
+    temporary: str = field(default_factory=tempfile.gettempdir)
+    """Where its sockets are put, if that leaves room for them in a socket's path."""
 
     @asynccontextmanager
     async def prepare(
@@ -144,7 +146,7 @@ class Sandbox:
         ways = _Ways()
         if not (is_open or self.doors):
             return ways
-        ways.folder = stack.enter_context(_folder_of_sockets())
+        ways.folder = stack.enter_context(_folder_of_sockets(self.temporary))
         for door in direct:
             name = f"door-{door.port}"
             await stack.enter_async_context(door.listening(Path(ways.folder, name)))
@@ -305,9 +307,8 @@ async def _try(prepared: Prepared, folder: Path) -> str:
     return "" if ended.is_success else said or f"it ended with {ended.exit_code or ended.signal}"
 
 
-def _folder_of_sockets() -> tempfile.TemporaryDirectory[str]:
+def _folder_of_sockets(place: str) -> tempfile.TemporaryDirectory[str]:
     """Not in the data directory, and not below a long TMPDIR: a socket's path has to be short."""
-    place = tempfile.gettempdir()
     is_short = len(place) <= _MAX_SOCKET_PLACE
     return tempfile.TemporaryDirectory(prefix="agentvine-", dir=place if is_short else "/tmp")  # noqa: S108 - only its owner sees into it
 
