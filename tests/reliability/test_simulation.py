@@ -70,6 +70,18 @@ def test_what_a_dead_worker_held_runs_again_within_its_lease_and_5_seconds(prepa
     assert longest > 0
 
 
+@pytest.mark.promise("P3")
+def test_what_a_worker_held_that_is_back_at_once_runs_again_within_2_seconds(prepared: Prepared):
+    longest = 0.0
+    for seed, history in courses(scenarios.returning_worker, prepared, FIRST_SEED):
+        assert not find_violations(history), f"AGENTVINE_SIM_SEED={seed}"
+        for seconds in waits_of_orders(history):
+            longest = max(longest, seconds)
+            assert seconds <= 2, f"AGENTVINE_SIM_SEED={seed}: {seconds}"
+    report("a returning worker's orders run again", longest=longest)
+    assert longest > 0
+
+
 @pytest.mark.promise("P13")
 @pytest.mark.parametrize(
     ("scenario", "most"),

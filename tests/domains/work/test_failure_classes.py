@@ -71,7 +71,12 @@ EXPECTED = {
 
 
 def decision(failure_class: FailureClass, **facts: Any) -> Decision:
-    known: dict[str, Any] = {"retry_count": 1, "max_retries": 3, "losses_in_a_row": 0}
+    known: dict[str, Any] = {
+        "retry_count": 1,
+        "max_retries": 3,
+        "losses_in_a_row": 0,
+        "was_stopped_before": True,
+    }
     return decide(Attempted(failure_class, **(known | facts)), SETTINGS, random.Random(1))
 
 
@@ -105,6 +110,14 @@ def test_each_class_has_its_handling(failure_class: FailureClass):
             assert (decided.will_retry, decided.costs_retry) == (True, False)
         case FailureHandling.STOP | FailureHandling.WAIT:
             assert decided == Decision(will_retry=False)
+
+
+def test_a_worker_that_ended_is_not_held_against_the_order_the_first_time():
+    first = decision(FailureClass.WORKER_STOPPED, was_stopped_before=False)
+    assert (first.will_retry, first.delay_seconds, first.costs_retry) == (True, 0, True)
+    used_up = decision(FailureClass.WORKER_STOPPED, was_stopped_before=False, retry_count=3)
+    assert not used_up.will_retry
+    assert decision(FailureClass.WORKER_ERROR, was_stopped_before=False).delay_seconds == 20
 
 
 def test_a_limit_is_never_tried_before_it_is_lifted_nor_by_all_at_once():
@@ -185,3 +198,19 @@ async def test_a_time_span_counts_from_the_report(shared_database: Database):
 async def test_a_failure_that_stops_ends_the_task(shared_database: Database):
     _, order, task = await failed(shared_database, FailureClass.LIMIT_EXCEEDED)
     assert (order.status, task.status) == (OrderStatus.FAILED, TaskStatus.FAILED)
+
+
+@in_loop
+async def test_an_order_whose_worker_ended_is_free_at_once_but_not_time_after_time(
+    shared_database: Database,
+):
+    crew = await make_crew(shared_database, SETTINGS)
+    order_id = await crew.enqueue()
+    worker = await crew.worker()
+    await worker.fail(await worker.claim_one(), FailureClass.WORKER_STOPPED)
+    again = await worker.claim_one()
+    assert (again.order_id, (await crew.order(order_id)).retry_count) == (order_id, 1)
+    await worker.fail(again, FailureClass.WORKER_STOPPED)
+    assert await worker.claim() == []
+    order = await crew.order(order_id)
+    assert (order.status, order.retry_count) == (OrderStatus.PENDING, 2)

@@ -70,6 +70,19 @@ async def dead_worker(world: World) -> None:
     await world.until_all_has_ended()
 
 
+async def returning_worker(world: World) -> None:
+    """A worker is killed while it runs things, and its next process is there at once."""
+    draw = world.draw
+    await world.server.start()
+    worker = world.add_worker(slots=4)
+    for number in range(draw.randint(2, 4)):
+        await world.enqueue(number)
+    await asyncio.sleep(draw.uniform(0.5, 5))
+    await worker.kill()
+    worker.start()
+    await world.until_all_has_ended()
+
+
 async def cancels(world: World) -> None:
     """Tasks are cancelled while they run; workers hear of it at once."""
     await world.server.start()

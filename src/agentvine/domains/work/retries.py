@@ -20,6 +20,8 @@ class Attempted:
     """Attempts lost with their worker in a row, this one included."""
     limit_lifted_in_seconds: float | None = None
     """When a provider's limit is lifted, if it was told."""
+    was_stopped_before: bool = False
+    """Whether the attempt before this one ended with its worker, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +62,11 @@ def decide(attempted: Attempted, settings: QueueSettings, draw: random.Random) -
         )
     if attempted.retry_count >= attempted.max_retries:
         return Decision(will_retry=False, reason=f"all {attempted.max_retries} retries are used up")
-    if attempted.losses_in_a_row == 1:
-        # A worker that died says little about the order, which has waited for a lease already.
+    is_first_stop = (
+        attempted.failure_class is FailureClass.WORKER_STOPPED and not attempted.was_stopped_before
+    )
+    if attempted.losses_in_a_row == 1 or is_first_stop:
+        # A worker that ended says little about the order, and who can say it is there again.
         return Decision(will_retry=True)
     delay = back_off(attempted.retry_count, settings, draw)
     if handling is FailureHandling.DELAY:

@@ -238,7 +238,14 @@ async def _end_attempt(  # keyword-only facts of one ending
 ) -> OrderOutcome:
     losses = order.lost_count + 1 if is_lost else 0
     decision = decide(
-        Attempted(failure_class, order.retry_count, order.max_retries, losses, limit_lifted_in),
+        Attempted(
+            failure_class,
+            order.retry_count,
+            order.max_retries,
+            losses,
+            limit_lifted_in,
+            was_stopped_before=order.last_failure_class == FailureClass.WORKER_STOPPED,
+        ),
         settings,
         draw,
     )
