@@ -237,18 +237,10 @@ async def _end_attempt(  # keyword-only facts of one ending
     limit_lifted_in: float | None = None,
 ) -> OrderOutcome:
     losses = order.lost_count + 1 if is_lost else 0
-    decision = decide(
-        Attempted(
-            failure_class,
-            order.retry_count,
-            order.max_retries,
-            losses,
-            limit_lifted_in,
-            was_stopped_before=order.last_failure_class == FailureClass.WORKER_STOPPED,
-        ),
-        settings,
-        draw,
-    )
+    was_stopped = order.last_failure_class == FailureClass.WORKER_STOPPED
+    retries = (order.retry_count, order.max_retries, losses)
+    attempted = Attempted(failure_class, *retries, limit_lifted_in, was_stopped)
+    decision = decide(attempted, settings, draw)
     if order.cancel_requested_at is not None:
         # Somebody wanted it stopped: however the attempt ended, there is no other.
         failure_class, decision = FailureClass.CANCELLED, Decision(will_retry=False)
