@@ -189,3 +189,11 @@ def partial_index(name: str, *columns: str, where: str, unique: bool = False) ->
     """An index over the rows that match ``where`` (plain SQL), on both databases."""
     rows = text(where)
     return Index(name, *columns, unique=unique, postgresql_where=rows, sqlite_where=rows)
+
+
+def present_index(name: str, column: str) -> Index:
+    """An index over a column that is mostly empty: rows without a value cost it nothing.
+
+    What looks for a value finds it there, on both databases; what looks for none does not.
+    """
+    return partial_index(name, column, where=f"{column} IS NOT NULL")

@@ -15,6 +15,7 @@ from agentvine.db.columns import (
     document,
     foreign_key,
     integer,
+    present_index,
     stamp,
     stamp_now,
     uuid_key,
@@ -45,7 +46,7 @@ class Execution(Base):
         Index("idx_executions_status", "status"),
         Index("idx_executions_started", "started_at"),
         Index("idx_executions_task_status", "task_id", "status"),
-        Index("idx_executions_agent", "agent_id"),
+        present_index("idx_executions_agent", "agent_id"),
     )
 
     id: Mapped[ExecutionId] = uuid_key()

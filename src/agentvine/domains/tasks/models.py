@@ -15,6 +15,7 @@ from agentvine.db.columns import (
     integer,
     money,
     partial_index,
+    present_index,
     stamp,
     stamp_now,
     uuid_key,
@@ -57,10 +58,10 @@ class Task(Base):
         Index("idx_tasks_created_by", "created_by"),
         Index("idx_tasks_assigned_to", "assigned_to"),
         Index("idx_tasks_parent", "parent_task_id"),
-        Index("idx_tasks_pr", "pr_id"),
+        present_index("idx_tasks_pr", "pr_id"),
         Index("idx_tasks_repository", "repository_id"),
-        Index("idx_tasks_plan", "plan_id"),
-        Index("idx_tasks_conversation", "conversation_id"),
+        present_index("idx_tasks_plan", "plan_id"),
+        present_index("idx_tasks_conversation", "conversation_id"),
         # A step of a plan version becomes one task, however often it is accepted.
         partial_index(
             "uq_tasks_plan_step", "plan_id", "plan_step", where="plan_step IS NOT NULL", unique=True

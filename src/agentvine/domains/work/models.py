@@ -27,6 +27,7 @@ from agentvine.db.columns import (
     foreign_key,
     integer,
     partial_index,
+    present_index,
     stamp,
     stamp_now,
     uuid_key,
@@ -123,8 +124,8 @@ class WorkOrder(Base):
         partial_index(
             "idx_work_orders_claim_token", "claim_token", where="claim_token IS NOT NULL"
         ),
-        Index("idx_work_orders_worker", "worker_id"),
-        Index("idx_work_orders_capability_set", "capability_set_id"),
+        present_index("idx_work_orders_worker", "worker_id"),
+        present_index("idx_work_orders_capability_set", "capability_set_id"),
         # A beat writes new versions of what is held: they are to fit into the same page.
         {"postgresql_with": {"fillfactor": "70"}},
     )
