@@ -15,7 +15,11 @@ from agentvine.kit.logs import configure_logging
 configure_logging(level="INFO", as_json=True)
 log = structlog.get_logger("ours")
 log.info("started", url="postgresql://u:hunter2@host/db", token="abc", n=1)
-log.debug("not.wanted")
+class Watched(dict):
+    def items(self):
+        print("looked at")
+        return super().items()
+log.debug("not.wanted", value=Watched(a=1))
 logging.getLogger("theirs").warning("asked %s", "http://u:hunter2@host/")
 try:
     raise ValueError("refused avw_abcdefgh_DEF-123-DEF-123-DEF-123")
