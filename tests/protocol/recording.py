@@ -37,7 +37,7 @@ LIFE: dict[str, tuple[str, str, dict[str, Any]]] = {
             "runtime_reports": [
                 {"name": "claude-code", "is_available": False, "problem": "claude is not installed"}
             ],
-            "controls": {"can_pause": True, "steers": ["command"]},
+            "controls": {"can_pause": True, "steers": ["command"], "takes_files": True},
         },
     ),
     "claim": (

@@ -96,7 +96,7 @@ async def asking(
 ) -> AsyncIterator[Asking]:
     space = await make_space(api)
     await space.task()
-    worker = await space.worker()
+    worker = await space.worker(controls={"can_pause": True, "takes_files": True})
     order = await worker.claim_one()
     token = worker.caller.http.headers["Authorization"].removeprefix("Bearer ")
     line, said, has_said = Line(api), list[tuple[str, str]](), asyncio.Event()

@@ -41,6 +41,7 @@ _KNOWN = {
     },
     "claim": {"worker_id", "session_id", "claim_token", "slots", "wait_seconds"},
 }
+_CONTROLS = {"can_pause", "steers", "takes_files"}
 _REGISTERED = {
     "worker_id": str(new_id()),
     "lease_seconds": 60,
@@ -50,7 +51,9 @@ _REGISTERED = {
 }
 
 
-def server(version: str, *, known: dict[str, set[str]]) -> tuple[Starlette, list[dict[str, Any]]]:
+def server(
+    version: str, *, known: dict[str, set[str]], controls: set[str] = _CONTROLS
+) -> tuple[Starlette, list[dict[str, Any]]]:
     """One that answers as that version does, and what it was asked."""
     asked: list[dict[str, Any]] = []
 
@@ -59,7 +62,8 @@ def server(version: str, *, known: dict[str, set[str]]) -> tuple[Starlette, list
         message = json.loads(await request.body())
         asked.append(message)
         headers = {"AgentVine-Protocol": version}
-        if unknown := set(message) - known[what]:
+        unknown = set(message) - known[what] | set(message.get("controls", {})) - controls
+        if unknown:
             problem = {
                 "type": "about:blank",
                 "title": "The request is not valid",
@@ -105,6 +109,17 @@ async def test_a_server_of_the_minor_version_before_is_told_what_it_knows(tmp_pa
     assert less["isolation"]["containment"] == "group"
 
 
+async def test_a_server_that_knows_of_no_files_is_not_told_that_they_are_taken(tmp_path: Path):
+    registered = _KNOWN["register"] | {"isolation", "controls", "runtime_reports"}
+    known = {"register": registered, "claim": _KNOWN["claim"] | {"number"}}
+    app, asked = server("1.4", known=known, controls={"can_pause", "steers"})
+    with serve(app) as url:
+        await register_and_claim(url, tmp_path)
+    told, less, _ = asked
+    assert told["controls"] == less["controls"] | {"takes_files": True}
+    assert less["runtime_reports"] == told["runtime_reports"]
+
+
 async def test_a_server_of_today_is_told_everything(tmp_path: Path):
     known = {
         "register": _KNOWN["register"] | {"isolation", "controls", "runtime_reports"},
@@ -115,7 +130,11 @@ async def test_a_server_of_today_is_told_everything(tmp_path: Path):
         await register_and_claim(url, tmp_path)
     told, claim = asked
     assert told["isolation"]["containment"] == "group"
-    assert told["controls"] == {"can_pause": True, "steers": ["command"]}
+    assert told["controls"] == {
+        "can_pause": True,
+        "steers": ["command"],
+        "takes_files": True,
+    }
     assert told["runtimes"] == ["command", "mute"]
     assert told["runtime_reports"][2]["problem"] == "lost is not installed"
     assert claim["number"] == 1

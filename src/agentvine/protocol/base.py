@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from agentvine.kit.errors import Forbidden
 
-PROTOCOL_VERSION = "1.4"
+PROTOCOL_VERSION = "1.5"
 """Version of this contract. The minor part grows with additions an old peer may ignore."""
 
 PROTOCOL_HEADER = "AgentVine-Protocol"

@@ -26,6 +26,8 @@ class WorkerControls(Input):
     can_pause: bool = True
     steers: list[str] = Field(default_factory=list[str], max_length=50)
     """The runtimes whose runs take messages."""
+    takes_files: bool = False
+    """Whether it fetches the files that come with messages and answers."""
 
 
 class SteeringMessage(Output):

@@ -26,6 +26,8 @@ log = structlog.get_logger(__name__)
 
 _TOLD_SINCE = {"isolation": 1, "controls": 2, "runtime_reports": 4}
 """The minor version of the protocol in which a worker began to tell of something."""
+_FILES_SINCE = 5
+"""And the one in which it began to tell, among what it can do to runs, that it takes files."""
 
 
 async def look_for_runtimes(config: WorkerConfig, registry: RuntimeRegistry) -> list[RuntimeInfo]:
@@ -96,20 +98,22 @@ async def register(
         max_concurrent_tasks=config.concurrency,
         held=list(held),
     )
+    controls = WorkerControls(
+        can_pause=True,
+        steers=[info.name for info in runtimes if info.takes_messages and info.is_available],
+    )
     told = {
         "isolation": isolation.told,
-        "controls": WorkerControls(
-            can_pause=True,
-            steers=[info.name for info in runtimes if info.takes_messages and info.is_available],
-        ),
+        "controls": controls.model_copy(update={"takes_files": True}),
         "runtime_reports": [report_on(info) for info in runtimes],
     }
     try:
         answer = await client.workers.register(message.model_copy(update=told))
     except Invalid:
-        if client.server_minor >= max(_TOLD_SINCE.values()):
+        if client.server_minor >= _FILES_SINCE:
             raise
         # An older server refuses what it does not know; which it is, its answer tells.
+        told["controls"] = controls
         known = {
             name: value for name, value in told.items() if client.server_minor >= _TOLD_SINCE[name]
         }

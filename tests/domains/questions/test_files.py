@@ -17,7 +17,7 @@ from tests.support.tools import tool_key, using_tools
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-ABLE = {"controls": {"can_pause": True, "steers": ["claude-code"]}, "runtimes": ["claude-code"]}
+STEERS = {"can_pause": True, "steers": ["claude-code"]}
 
 
 class Run:
@@ -40,10 +40,11 @@ class Run:
         return response.content
 
 
-async def start(api: Api) -> Run:
+async def start(api: Api, **controls: Any) -> Run:
     space = await make_space(api)
     task = await space.task(run_runtime="claude-code")
-    worker = await space.worker(**ABLE)
+    able = STEERS | {"takes_files": True} | controls
+    worker = await space.worker(controls=able, runtimes=["claude-code"])
     return Run(space, task, worker, await worker.claim_one())
 
 
@@ -151,10 +152,47 @@ async def test_a_message_to_a_run_takes_files_along(shared_api: Api):
     assert [each["attachments"] for each in listed] == [[file]]
 
 
+async def test_an_earlier_worker_that_would_lose_files_is_sent_none_and_who_sends_them_is_told(
+    shared_api: Api,
+):
+    run = await start(shared_api, takes_files=False)
+    owner, question = run.space.owner, await run.ask()
+    order, asked = f"/queue/orders/{run.order['order_id']}", f"/questions/{question['id']}"
+
+    for path in (order, asked):
+        problem = await owner.refused(
+            "POST",
+            f"{path}/attachments",
+            409,
+            params={"name": "a.txt"},
+            content=b"x",
+            headers={"Content-Type": "text/plain"},
+        )
+        assert problem["code"] == "files_unsupported"
+        assert "hands no files to its runs: say it in words" in problem["detail"]
+    assert (await owner.post(f"{order}/messages", {"text": "In words."}))["number"] == 1
+
+    # It was asked by one that takes files, and is run again by one that does not.
+    fit = await start(shared_api)
+    file = await put(fit.space.owner, f"/queue/orders/{fit.order['order_id']}", b"look")
+    question = await fit.ask()
+    answer = await put(fit.space.owner, f"/questions/{question['id']}", b"look")
+    fit.worker.registration["controls"] = STEERS
+    await fit.worker.register()
+    for path, given in (
+        (f"/queue/orders/{fit.order['order_id']}/messages", file),
+        (f"/questions/{question['id']}/answer", answer),
+    ):
+        body = {"text": "See there.", "attachments": [given["id"]]}
+        problem = await fit.space.owner.refused("POST", path, 409, json=body)
+        assert problem["code"] == "files_unsupported"
+
+
 async def test_an_agent_sends_texts_with_its_question_and_reads_those_of_the_answer(
     shared_api: Api,
 ):
-    run = await start(shared_api)
+    # Past the worker, so whatever that can do.
+    run = await start(shared_api, takes_files=False)
     owner, key = run.space.owner, await tool_key(run.worker.caller, run.order)
     asked: dict[str, Any] = {"question": "Is this right?"}
     log = {"name": "logs/build.log", "text": "all is well"}

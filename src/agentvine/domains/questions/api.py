@@ -29,7 +29,7 @@ from agentvine.domains.questions.errors import (
 )
 from agentvine.domains.questions.service import Claim
 from agentvine.domains.questions.waiting import AnswerRoom
-from agentvine.domains.work.errors import LeaseLost
+from agentvine.domains.work.errors import FilesUnsupported, LeaseLost
 from agentvine.http.deps import Paging, Read, State, Tx, Worker, require
 from agentvine.http.disconnects import until_over
 from agentvine.http.files import AttachmentTooLarge, file_response, read_file
@@ -114,6 +114,7 @@ async def get_question(question_id: uuid.UUID, actor: QuestionReader, read: Read
         QuestionSettledAlready,
         AnswerInvalid,
         AttachmentNotFound,
+        FilesUnsupported,
         TooManyRules,
     ),
 )
@@ -133,6 +134,7 @@ async def answer_question(
         QuestionNotFound,
         ProjectReadOnly,
         QuestionSettledAlready,
+        FilesUnsupported,
         AttachmentTooLarge,
         AttachmentRefused,
         TooManyAttachments,

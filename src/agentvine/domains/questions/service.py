@@ -29,8 +29,8 @@ from agentvine.domains.tasks import queries as tasks
 from agentvine.domains.tasks import service as task_service
 from agentvine.domains.tasks.models import Task
 from agentvine.domains.work import answers as work
+from agentvine.domains.work import controls, settling
 from agentvine.domains.work import queries as work_queries
-from agentvine.domains.work import settling
 from agentvine.domains.work.enums import OrderStatus
 from agentvine.kit.actor import UserActor, WorkerActor
 from agentvine.kit.redaction import clean_value, mask_shapes
@@ -42,6 +42,7 @@ from agentvine.protocol.questions import (
     QuestionIn,
     QuestionKind,
 )
+from agentvine.protocol.tools import TOOL_QUESTION
 
 MAX_OPEN = 100
 """Questions of one run that nobody has answered."""
@@ -121,6 +122,7 @@ async def answer(
         QuestionSettledAlready: Somebody was first, or nobody waits for it.
         AnswerInvalid: It does not fit the question.
         AttachmentNotFound: They have put no such file on the question.
+        FilesUnsupported: The worker that asks it could not hand them to its run.
     """
     project_id = queries.project_of(*(found := await queries.get_question(tx, actor, question_id)))
     await projects.get_project_for_change(tx, actor, project_id)
@@ -128,6 +130,8 @@ async def answer(
     question = await rows.lock_question(tx, question_id)
     facts = facts_of(question)
     files = await chat_files.find_own_files(tx, actor, question, given.attachments)
+    if files:
+        await _check_takes_files(tx, question, task)
     shown = [chat_files.file_out(file) for file in files]
     stored = _answer(facts, given, actor.username).model_copy(update={"attachments": shown})
     is_first = await rows.settle(
@@ -165,15 +169,23 @@ async def attach(
         ProjectReadOnly: They may only look.
         QuestionSettledAlready: Nobody waits for an answer any more.
         TooManyAttachments: It has as many as it may.
+        FilesUnsupported: The worker that asks it could not hand them to its run.
     """
     project_id = queries.project_of(*(found := await queries.get_question(tx, actor, question_id)))
     await projects.get_project_for_change(tx, actor, project_id)
-    if found[1] is not None:
-        await tasks.lock_task(tx, found[1].id)
+    task = await tasks.lock_task(tx, found[1].id) if found[1] is not None else None
     question = await rows.lock_question(tx, question_id)
     if question.question_state is not QuestionState.OPEN:
         raise _too_late(question)
+    await _check_takes_files(tx, question, task)
     return await chat_files.add_file(tx, question, kept)
+
+
+async def _check_takes_files(tx: Transaction, question: ChatMessage, task: Task | None) -> None:
+    # An agent that asked by a tool of the server's fetches them by another, past its worker.
+    is_by_tool = (question.question_key or "").startswith(TOOL_QUESTION)
+    if task is not None and question.execution_id is not None and not is_by_tool:
+        await controls.check_attempt_takes_files(tx, task.id, question.execution_id)
 
 
 async def attach_of_run(

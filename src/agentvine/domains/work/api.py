@@ -29,6 +29,7 @@ from agentvine.domains.work.beats import Beats
 from agentvine.domains.work.enums import LimitScope, OrderStatus
 from agentvine.domains.work.errors import (
     ClaimStale,
+    FilesUnsupported,
     LeaseLost,
     LimitNotFound,
     LimitTargetInvalid,
@@ -102,7 +103,9 @@ _OF_PROJECT = (ProjectNotFound, ProjectReadOnly)
 _FENCED = responses(LeaseLost)
 _CONTROLLED = responses(OrderNotFound, ProjectReadOnly, OrderNotRunning)
 _PAUSED = _CONTROLLED | responses(PauseUnsupported)
-_STEERED = _CONTROLLED | responses(SteeringUnsupported, TooManyMessages, AttachmentNotFound)
+_STEERED = _CONTROLLED | responses(
+    SteeringUnsupported, FilesUnsupported, TooManyMessages, AttachmentNotFound
+)
 _NO_BODY = Input()
 _SESSION = responses(WorkerNotFound, WorkerSuperseded)
 # Spreads polls and retries; nothing secret hangs on it.
@@ -248,6 +251,7 @@ async def steer_run(
     responses=responses(
         OrderNotFound,
         OrderNotRunning,
+        FilesUnsupported,
         ProjectReadOnly,
         AttachmentTooLarge,
         AttachmentRefused,

@@ -24,6 +24,7 @@ from agentvine.domains.tasks.models import Task
 from agentvine.domains.work import queries, store
 from agentvine.domains.work.enums import MessageState, OrderStatus
 from agentvine.domains.work.errors import (
+    FilesUnsupported,
     LeaseLost,
     OrderNotRunning,
     PauseUnsupported,
@@ -96,8 +97,10 @@ async def put_file(
         OrderNotFound: There is none, or it is not theirs to see.
         ProjectReadOnly: They may only look.
         OrderNotRunning: No worker runs it, or it is being stopped.
+        FilesUnsupported: Its worker is of an earlier version.
     """
     task, order = await _lock_running(tx, actor, order_id)
+    await _check_takes_files(tx, order)
     place = Place(
         conversation_id=await task_service.ensure_conversation(tx, task),
         project_id=task.project_id,
@@ -118,6 +121,7 @@ async def steer_run(
         ProjectReadOnly: They may only look.
         OrderNotRunning: No worker runs it, or it is being stopped.
         SteeringUnsupported: Its worker is of an earlier version, or its runtime takes none.
+        FilesUnsupported: Its worker fetches none, being of an earlier version.
         TooManyMessages: So many wait to be handed over that no more are taken.
         AttachmentNotFound: They have put no such file there for this run.
     """
@@ -131,6 +135,8 @@ async def steer_run(
             "description instead.",
             runtime=runtime,
         )
+    if wanted.attachments:
+        await _check_takes_files(tx, order)
     number, unread = await _count_messages(tx, order)
     if unread >= MAX_UNREAD_MESSAGES:
         raise TooManyMessages(
@@ -156,6 +162,25 @@ async def steer_run(
     tx.add(message)
     _tell(tx, task, order, "order.steered", number=message.number)
     return _message_out(message, order)
+
+
+async def check_attempt_takes_files(
+    read: ReadSession, task_id: uuid.UUID, execution_id: uuid.UUID
+) -> None:
+    """See that files can reach an attempt, if it is under way; the next one is told in words.
+
+    Raises:
+        FilesUnsupported: Its worker is of an earlier version.
+    """
+    order = await read.scalar(
+        select(WorkOrder).where(
+            WorkOrder.task_id == task_id,
+            WorkOrder.execution_id == execution_id,
+            WorkOrder.status == OrderStatus.CLAIMED,
+        )
+    )
+    if order is not None:
+        await _check_takes_files(read, order)
 
 
 async def note_done(tx: Transaction, actor: WorkerActor, message: ControlIn) -> None:
@@ -258,8 +283,18 @@ async def _lock_running(
     return task, order
 
 
-async def _worker_of(tx: Transaction, order: WorkOrder) -> tuple[Worker, WorkerControls | None]:
-    worker = await tx.get(Worker, order.worker_id)
+async def _check_takes_files(read: ReadSession, order: WorkOrder) -> None:
+    # A worker that does not say so would pass the files over, and nobody would know.
+    worker, able = await _worker_of(read, order)
+    if able is None or not able.takes_files:
+        raise FilesUnsupported(
+            f"{worker.name} ({worker.version or 'of an unknown version'}) hands no files to its "
+            "runs: say it in words, or update the worker."
+        )
+
+
+async def _worker_of(read: ReadSession, order: WorkOrder) -> tuple[Worker, WorkerControls | None]:
+    worker = await read.get(Worker, order.worker_id)
     assert worker is not None, "a claimed order has its worker"
     return worker, worker.controls
 

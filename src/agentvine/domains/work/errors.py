@@ -57,6 +57,12 @@ class SteeringUnsupported(Conflict):
     code = "steering_unsupported"
 
 
+class FilesUnsupported(Conflict):
+    """This run takes no files."""
+
+    code = "files_unsupported"
+
+
 class TooManyMessages(LimitReached):
     """This run has not taken the messages before this one."""
 
