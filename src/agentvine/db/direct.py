@@ -103,11 +103,7 @@ class Direct:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[PostgresConnection, None]:
-        try:
-            async with asyncio.timeout(self._settings.pool_timeout_seconds):
-                await self._places.acquire()
-        except TimeoutError:
-            raise DatabaseBusy("All database connections are in use.", retry_after=1.0) from None
+        await self._take_place()
         try:
             connection = await self._open_or_take()
             try:
@@ -122,6 +118,16 @@ class Direct:
                     self._idle.append(connection)
         finally:
             self._places.release()
+
+    async def _take_place(self) -> None:
+        if not self._places.locked():
+            await self._places.acquire()  # there is one, so no time is kept
+            return
+        try:
+            async with asyncio.timeout(self._settings.pool_timeout_seconds):
+                await self._places.acquire()
+        except TimeoutError:
+            raise DatabaseBusy("All database connections are in use.", retry_after=1.0) from None
 
     async def _open_or_take(self) -> PostgresConnection:
         while self._idle:
