@@ -1,10 +1,13 @@
 """Snapshots, templates, impact, agents and versions of plans, as an assistant shows them."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agentvine.domains.modifications.applying import ChangeApplier
+from agentvine.domains.modifications.trial_merging import ForesightChore
 from tests.support.api import Api
 from tests.support.builders.identity import unique
 from tests.support.changes import make_workshop
@@ -85,6 +88,61 @@ async def test_a_template_is_filled_in_and_its_files_are_shown_once_they_fit(sha
     assert "long.md, 20004 characters" in listed
     assert part.endswith("y end")
     assert "(template_file_unknown)" in none
+
+
+async def test_versions_of_a_document_are_listed_read_and_compared(shared_api: Api):
+    space = await make_space(shared_api)
+    new = {"title": "Leases", "type": "design", "tags": ["Queue", "core"]}
+    async with tools_of(space) as tools:
+        written = await tools.use(
+            "write_document", **new, content="By one.\nBriefly.", project_id=space.project_id
+        )
+        document = {"document": id_in(written)}
+        anew = {"title": "Leases", "content": "By two.\nBriefly."}
+        await tools.use("write_document", **document, **anew, version=1)
+        late = await tools.refused("write_document", **document, **anew, version=1)
+        tagged = await tools.use("list_documents", project_id=space.project_id, tags=["queue"])
+        others = await tools.use("list_documents", project_id=space.project_id, tags=["other"])
+        found = await tools.use("find_documents", query="briefly", type="design", tags=["core"])
+        none = await tools.use("find_documents", query="briefly", type="guide", tags=["core"])
+        versions = await tools.use("list_document_versions", **document)
+        first = await tools.use("read_document", **document, version=1)
+        now = await tools.use("read_document", **document)
+        differ = await tools.use("compare_document_versions", **document, before=1)
+        same = await tools.use("compare_document_versions", **document, before=2)
+        never = await tools.refused("read_document", **document, version=3)
+
+    # The second text made no guide of the design, and took no tag away.
+    known = f"Leases [design; core, queue] version 2 (id {document['document']})"
+    assert tagged == known
+    assert others == "There are none."
+    assert document["document"] in found
+    assert document["document"] not in none
+    assert "(stale_version)" in late
+    assert [line.partition(":")[0] for line in versions.splitlines()] == ["2", "1"]
+    assert first == "# Leases (version 1)\n\nBy one.\nBriefly."
+    assert now == "# Leases (version 2)\n\nBy two.\nBriefly."
+    assert differ.splitlines()[3:] == ["-By one.", "+By two.", " Briefly."]
+    assert same == "Nothing differs."
+    assert "(document_version_not_found)" in never
+
+
+async def test_tasks_wait_for_files_and_conflicts_ahead_are_shown(shared_api: Api, tmp_path: Path):
+    shop = await make_workshop(shared_api, tmp_path)
+    changes = [await shop.change({"src/app.py": f"x = {number}\n"}) for number in (5, 6)]
+    chore = ForesightChore(shared_api.database, shared_api.state.effect(ChangeApplier).desk)
+    while await chore.look():
+        pass
+    body = {"description": "Do it.", "repository_id": shop.space.repository_id}
+    async with tools_of(shop.space) as tools:
+        told = [await tools.use("get_change", change_id=each["id"]) for each in changes]
+        held = await tools.use("create_task", title="One", **body, touches=["docs/", "src/app.py"])
+        wrong = await tools.refused("create_task", title="Two", **body, touches=["../etc"])
+
+    for text, other in zip(told, ("T-2", "T-1"), strict=True):
+        assert re.search(rf"will conflict with:\n- {other} '.*' in src/app.py", text)
+    assert "waits for files of T-1, whose change is in review (src/app.py)" in held
+    assert "touches.0: " in wrong
 
 
 async def test_the_impact_of_a_change_is_shown_as_foreseen_and_as_it_was(

@@ -49,6 +49,8 @@ OF_A_ROW: dict[str, dict[str, Any]] = {
     },
     "accept_plan": {"plan": "{plan_id}", "state": 1, "start": False},
     "read_document": {"document": "{document_id}"},
+    "list_document_versions": {"document": "{document_id}"},
+    "compare_document_versions": {"document": "{document_id}", "before": 1},
     "write_document": {"title": "{unique}", "content": "Text.", "project_id": "{project_id}"},
     "show_agent": {"agent": "{agent_id}"},
     "list_agent_revisions": {"agent": "{agent_id}"},
@@ -80,6 +82,7 @@ OF_ONES_OWN: dict[str, dict[str, Any]] = {
     "list_conversations": {"status": ""},
     "list_snapshots": {},
     "find_documents": {"query": "needle"},
+    "list_documents": {},
     "list_agents": {},
     "list_templates": {},
 }

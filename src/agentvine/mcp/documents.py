@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from agentvine.domains.knowledge.models import ContextDocument
+from agentvine.domains.knowledge.models import ContextDocument, DocumentVersion
 from agentvine.domains.knowledge.queries import Found
 
 _PART = 15_000
@@ -18,7 +18,14 @@ def found_lines(found: Sequence[Found]) -> str:
     return "\n".join(lines) or "No document has all these words; try fewer."
 
 
-def document_part(document: ContextDocument, start: int) -> str:
+def document_line(document: ContextDocument) -> str:
+    """A document in one line."""
+    tags = f"; {', '.join(document.tags)}" if document.tags else ""
+    kind = document.document_type.value
+    return f"{document.title} [{kind}{tags}] version {document.version} (id {document.id})"
+
+
+def document_part(document: ContextDocument | DocumentVersion, start: int) -> str:
     """A part of a document, and how to get the next one."""
     head = f"# {document.title} (version {document.version})\n\n" if not start else ""
     return head + text_part(document.content, start)

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from agentvine.domains.modifications import queries, requests, service
+from agentvine.domains.modifications import queries, requests, service, trial_merges
 from agentvine.domains.modifications.applying import ChangeApplier
 from agentvine.domains.modifications.comparing import impact_of
 from agentvine.domains.modifications.enums import ModificationStatus
@@ -14,7 +14,7 @@ from agentvine.mcp.calls import PersonCall
 from agentvine.mcp.table import PersonTool
 from agentvine.mcp.words import Paged, ToolInput, listed, read_id, titled
 from agentvine.protocol.impact import ForeseenImpact, Reach
-from agentvine.protocol.modifications import ModificationRequestIn
+from agentvine.protocol.modifications import ForeseenConflictOut, ModificationRequestIn
 from agentvine.protocol.tasks import TaskRun
 
 _DIFF_CHARACTERS = 15_000
@@ -49,7 +49,7 @@ class RequestChange(ToolInput):
 
 
 class GetChange(ToolInput):
-    """Read a change: its files, what its tests said, and its diff, part by part."""
+    """Read a change: files, what its tests said, conflicts ahead, and its diff, part by part."""
 
     change_id: str = Field(min_length=1, max_length=40, description="See list_changes.")
     offset: int = Field(default=0, ge=0, description="Where in the diff to begin.")
@@ -122,6 +122,7 @@ async def _get(call: PersonCall, given: GetChange) -> str:
     change_id = read_id(given.change_id, "change")
     async with call.state.database.read() as read:
         found = await queries.get_modification(read, call.actor, change_id)
+        conflicts = await trial_merges.list_conflicts_of(read, found)
         diff = found.diff or ""
         part = diff[given.offset : given.offset + _DIFF_CHARACTERS]
         left = len(diff) - given.offset - len(part)
@@ -133,6 +134,7 @@ async def _get(call: PersonCall, given: GetChange) -> str:
             f"tests: {tests}",
             f"files: {', '.join(files)}"
             + (f" and {len(found.affected_files) - len(files)} more" if len(files) else ""),
+            *titled("will conflict with", [_conflict(each, found) for each in conflicts]),
             f"diff from character {given.offset}:\n{part}",
         ]
         if left > 0:
@@ -177,6 +179,14 @@ def _reach(reach: Reach) -> list[str]:
         *titled("tests that reach them", reach.tests or ["none"]),
         f"files that depend on them: {sum(level.count for level in reach.dependants)}",
     ]
+
+
+def _conflict(foreseen: ForeseenConflictOut, change: Modification) -> str:
+    other = foreseen.other
+    if other is not None and other.modification_id == change.id:
+        other = foreseen.change
+    who = f"{other.task_ref} {other.title!r}" if other else f"{foreseen.target_branch} as it is now"
+    return f"{who} in {', '.join(foreseen.files[:_MAX_FILES])}"
 
 
 def _line(change: Modification) -> str:

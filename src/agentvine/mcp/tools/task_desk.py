@@ -15,6 +15,7 @@ from agentvine.mcp.calls import PersonCall
 from agentvine.mcp.table import PersonTool
 from agentvine.mcp.words import Paged, ToolInput, find_task, listed, read_id, task_line, task_words
 from agentvine.protocol.enums import PermissionLevel, TaskType
+from agentvine.protocol.paths import FilePatterns
 from agentvine.protocol.tasks import TaskCreateIn, TaskRun
 
 _MAX_REPOSITORIES = 50
@@ -81,6 +82,10 @@ class CreateTask(ToolInput):
     model: str = Field(default="", max_length=100, description="Empty: the usual one.")
     test_command: str = Field(
         default="", max_length=10_000, description="Empty: the repository's own."
+    )
+    touches: FilePatterns = Field(
+        default_factory=list[str],
+        description="Files and patterns that it will change; it waits for others that do, too.",
     )
     start: bool = True
 
@@ -149,6 +154,7 @@ async def _create(call: PersonCall, given: CreateTask) -> str:
         type=TaskType(given.type),
         permission=PermissionLevel(given.permission),
         run=TaskRun.model_validate(fields),
+        touches=given.touches,
         start=given.start,
     )
     async with call.state.database.transaction(call.actor) as tx:
