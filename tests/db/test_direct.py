@@ -20,7 +20,7 @@ async def one_place(postgres_settings: DatabaseSettings) -> AsyncIterator[Direct
 
 async def holding(direct: Direct, seconds: float) -> "asyncio.Task[object]":
     task = asyncio.create_task(direct.fetch("SELECT pg_sleep($1)", seconds))
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0)
     return task
 
 

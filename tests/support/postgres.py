@@ -13,6 +13,7 @@ ends, the pipe closes; the shell then stops the server and removes the folder.
 
 import asyncio
 import atexit
+import contextlib
 import importlib.util
 import os
 import pwd
@@ -149,18 +150,22 @@ class PostgresServer:
             self._places.remove()
 
     def crash(self) -> None:
-        """Stop as after a power cut of its own: at once, with whatever is under way."""
+        """Stop as after a power cut of its own: at once, with whatever is under way.
+
+        It may have ended by itself already.
+        """
         assert self._process is not None
         assert self._places is not None
-        postmaster = int((self._places.data / "postmaster.pid").read_text().split()[0])
         self._process.kill()  # the shell: it would remove the folder
         self._process.wait(_STOP_SECONDS)
         assert self._process.stdin is not None
         self._process.stdin.close()
-        os.kill(postmaster, signal.SIGQUIT)
-        deadline = time.monotonic() + _STOP_SECONDS
-        while _exists(postmaster) and time.monotonic() < deadline:
-            time.sleep(0.02)
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            postmaster = int((self._places.data / "postmaster.pid").read_text().split()[0])
+            os.kill(postmaster, signal.SIGQUIT)
+            deadline = time.monotonic() + _STOP_SECONDS
+            while _exists(postmaster) and time.monotonic() < deadline:
+                time.sleep(0.02)
 
     def start_again(self) -> None:
         """Go on after a crash, with what had been committed."""
@@ -241,7 +246,11 @@ def _attach(url: str) -> PostgresServer:
 
 
 def start_programs(
-    programs: Programs, options: Mapping[str, str] | None = None, *, on_disk: bool = False
+    programs: Programs,
+    options: Mapping[str, str] | None = None,
+    *,
+    on_disk: bool = False,
+    wal: Path | None = None,
 ) -> PostgresServer:
     """A server of our own, run by these programs; as "nobody" where we are root.
 
@@ -249,6 +258,7 @@ def start_programs(
         programs: What to run.
         options: Server settings that differ from those of the tests.
         on_disk: Never in memory: for measurements of what is durable.
+        wal: Where the write-ahead log lies, in small files; a new folder, in one of the server's.
     """
     places = Places.make(on_disk=on_disk)
     common: dict[str, Any] = {
@@ -271,7 +281,7 @@ def start_programs(
             for place in (places.data, places.folder, *places.folder.rglob("*")):
                 if place.is_dir() and not place.is_symlink():
                     os.chown(place, nobody.pw_uid, nobody.pw_gid)
-        _make_cluster(programs, places, common)
+        _make_cluster(programs, places, common, wal)
         server = _launch(programs, places, common, {**_OPTIONS, **(options or {})})
     except BaseException:
         places.remove()
@@ -284,11 +294,14 @@ def start_programs(
     return server
 
 
-def _make_cluster(programs: Programs, places: Places, common: dict[str, Any]) -> None:
+def _make_cluster(
+    programs: Programs, places: Places, common: dict[str, Any], wal: Path | None
+) -> None:
     made = subprocess.run(
         [
             *(programs.bin / "initdb", "-D", places.data, "-U", "postgres", "-A", "trust"),
             *("--no-sync", "--no-locale", "-E", "UTF8"),
+            *(("--waldir", wal, "--wal-segsize", "1") if wal is not None else ()),
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
