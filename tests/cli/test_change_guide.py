@@ -47,3 +47,17 @@ def test_the_guide_to_changes(cli: Cli, repository: Repo):
     assert "applied" in outputs["approve T-12"]
     assert "name = 1" in outputs["blame src/app.py:4 --repo"]
     assert "Let app.py say who it greets" in outputs["blame src/app.py:4 --repo"]
+
+
+def test_of_a_request_whose_task_failed_it_is_told_that_no_change_came(cli: Cli, repository: Repo):
+    cli.ok("repo", "register", str(repository.path))
+    asked = ("modification", "request", "Let app.py greet", "--repo", str(repository.path))
+    made = cli.ok(*asked, "--command", "exit 3", "--json").json
+    cli.ok("modification", "approve", made["id"])
+    wait_until(
+        lambda: cli.ok("modification", "show", made["id"], "--json").json["status"] == "failed",
+        "the run to fail",
+        seconds=120,
+    )
+    told = cli.ok("modification", "show", made["id"]).out
+    assert re.search(r"there is +a task without a change; `agentvine task retry`", told)

@@ -17,6 +17,8 @@ requires = ["hatchling"]
 [tool.poetry.dependencies]
 python = "^3.11"
 httpx = {version = "^1", extras = ["http2"]}
+[tool.poetry.dev-dependencies]
+black = "*"
 [tool.poetry.group.docs.dependencies]
 sphinx = "*"
 """
@@ -70,11 +72,18 @@ def test_python_manifests_tell_their_requirements():
         ("pytest", ">9", "dev"),
         ("hatchling", "", "build"),
         ("httpx", "^1", ""),
+        ("black", "*", "dev"),
         ("sphinx", "*", "docs"),
     ]
-    for path in ("requirements.txt", "a/requirements-dev.txt", "test_requirements.in"):
+    for path in (
+        "requirements.txt",
+        "a/requirements-dev.txt",
+        "test_requirements.in",
+        "a/requirements/base.txt",
+    ):
         assert read(path, REQUIREMENTS) == [("flask", "==3.1.0", ""), ("django", "", "")], path
-    assert dependencies.parser_of("requirements.md") is None
+    for path in ("requirements.md", "requirements/notes.md", "requirements/a/b.txt"):
+        assert dependencies.parser_of(path) is None
 
 
 def test_other_manifests_tell_theirs():

@@ -7,14 +7,18 @@ from dataclasses import dataclass
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import select, update
 
 from agentvine.db.session import Database, ReadSession
 from agentvine.domains.agents import recall
 from agentvine.domains.agents.recall import Asked
 from agentvine.domains.knowledge import queries, rules
+from agentvine.domains.knowledge.models import ContextDocument
 from agentvine.domains.knowledge.queries import Wanted
 from agentvine.kit.actor import SYSTEM, UserActor
 from agentvine.kit.clock import SystemClock
+from agentvine.kit.ids import new_id
+from agentvine.kit.pagination import PageRequest
 from agentvine.protocol.enums import TaskType
 from benchmarks.search.filling import Filled, Language, fill
 from tests.support.per_file import own_database
@@ -112,6 +116,24 @@ async def test_no_search_looks_at_all_rows(library: Library, search: Search):
         for table in BIG:
             assert not re.search(rf"(SCAN|Seq Scan on) {table}\b", plan), plan
             assert f"Seq Scan on {table}_words" not in plan, plan
+
+
+async def test_documents_with_a_rare_tag_are_found_by_its_index(library: Library):
+    tag = f"rare-{new_id()}"
+    wanted, page = Wanted(tags=[tag]), PageRequest(limit=20)
+    async with library.database.transaction() as tx:
+        one = select(ContextDocument.id).order_by(ContextDocument.id).limit(1).scalar_subquery()
+        await tx.execute(
+            update(ContextDocument).where(ContextDocument.id == one).values(tags=[tag])
+        )
+    with statements_of(library.database) as seen:
+        async with library.database.read() as read:
+            found = await queries.list_documents(read, ADMIN, page, wanted)
+    assert len(found.items) == 1
+    (plan,) = [await plan_of(library.database, *each) for each in seen]
+    # SQLite has no index of what is in lists.
+    if not library.database.dialect.serialises_writers:
+        assert "idx_context_docs_tags" in plan, plan
 
 
 async def test_the_most_important_memories_are_read_in_their_order(library: Library):

@@ -47,7 +47,7 @@ async def show(session: Session, *, name: str, project: str | None) -> None:
             ("for", row.request),
             ("task", row.task_id),
             ("status", f"{row.status.value}{_more(row)}"),
-            ("there is", _STAGES[row.stage]),
+            ("there is", _what_there_is(row)),
             ("change is", fmt_diff_stat(row.diff_stat)),
             ("files", "\n".join(row.affected_files)),
             ("not seen yet", row.impact_analysis.get("unseen")),
@@ -138,6 +138,19 @@ async def _begun(session: Session, row: ModificationOut) -> str | None:
     return f"{row.status.value}; {task.ref} is {task.status.value}{why}"
 
 
+def _what_there_is(row: ModificationOut) -> str | None:
+    """Of a request that has brought no change yet."""
+    match row.stage, row.status:
+        case ModificationStage.REQUEST, _:
+            return "a request; see `agentvine modification impact`"
+        case ModificationStage.WORK, ModificationStatus.APPROVED:
+            return "a task at work, and no change yet"
+        case ModificationStage.WORK, ModificationStatus.FAILED:
+            return "a task without a change; `agentvine task retry` goes on with it"
+        case _:
+            return None
+
+
 def _outcome(row: ModificationOut) -> str:
     if row.status is ModificationStatus.APPLIED:
         return f"applied: {row.target_branch} is now at {row.merge_commit}"
@@ -151,9 +164,4 @@ def _more(row: ModificationOut) -> str:
     return f": {row.failure_message}" if row.failure_message else ""
 
 
-_STAGES = {
-    ModificationStage.REQUEST: "a request; see `agentvine modification impact`",
-    ModificationStage.WORK: "a task at work, and no change yet",
-    ModificationStage.CHANGE: None,
-}
 _WORDS = {True: "passed", False: "failed", None: "none"}

@@ -40,10 +40,11 @@ class Dependency:
 
 def parser_of(path: str) -> Callable[[str], Iterator[Dependency]] | None:
     """What reads a file of this name; None where it is no manifest."""
-    name = PurePosixPath(path).name
-    if _REQUIREMENTS.fullmatch(name):
+    place = PurePosixPath(path)
+    is_listed = place.parent.name == "requirements" and place.suffix in {".txt", ".in"}
+    if is_listed or _REQUIREMENTS.fullmatch(place.name):
         return read_requirements
-    return _BY_NAME.get(name)
+    return _BY_NAME.get(place.name)
 
 
 def read_pyproject(content: str) -> Iterator[Dependency]:
@@ -57,6 +58,7 @@ def read_pyproject(content: str) -> Iterator[Dependency]:
     yield from _python(sequence(table(document, "build-system").get("requires")), "build")
     poetry = table(document, "tool", "poetry")
     yield from _poetry(table(poetry, "dependencies"), "")
+    yield from _poetry(table(poetry, "dev-dependencies"), "dev")  # before Poetry had groups
     for group, part in table(poetry, "group").items():
         yield from _poetry(table(part, "dependencies"), group)
 
