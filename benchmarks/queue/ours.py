@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import asyncpg
 from sqlalchemy import text
@@ -16,7 +17,7 @@ from agentvine.config.settings import DatabaseSettings, QueueSettings
 from agentvine.db.session import Database
 from agentvine.domains.tasks.models import Task
 from agentvine.domains.work.models import WorkOrder
-from agentvine.domains.work.plain import Plain, claim_statement, complete_statement
+from agentvine.domains.work.plain import Plain
 from agentvine.domains.work.reports import Reports
 from agentvine.domains.work.shortcuts import Shortcuts
 from agentvine.domains.work.waiting import WaitingRoom
@@ -34,7 +35,7 @@ from benchmarks.queue.cost import Cost, cost_of, postmaster_of
 from benchmarks.queue.services import Services
 from tests.support.builders.work import Crew, Hand, make_crew
 
-BARE = Plain(claim_statement({}), complete_statement({}), "")
+BARE = Plain()
 _SETTINGS = QueueSettings()
 CLAIMERS = 8
 
@@ -49,13 +50,35 @@ async def drain(services: Services, plain: Plain | None, *, count: int, batch: i
         batch: How many a claimer takes at a time.
     """
     async with filled(services, count) as (_, crew, postmaster):
-        database = crew.database
-        hands = [await crew.worker(max_concurrent_tasks=100) for _ in range(CLAIMERS)]
-        shortcuts = Shortcuts(database, _SETTINGS, plain) if plain is not None else None
-        room = WaitingRoom(database, _SETTINGS, shortcuts)
-        reports = Reports(database, _SETTINGS, shortcuts)
-        with cost_of(count, postmaster) as cost:
-            done = await asyncio.gather(*(_work(room, reports, hand, batch) for hand in hands))
+        return await _empty(crew, plain, count, batch, CLAIMERS, postmaster)
+
+
+async def drain_sqlite(
+    folder: Path, plain: Plain | None, *, count: int, batch: int, claimers: int
+) -> Cost:
+    """The same in a file, which a server writes with ``synchronous=FULL``."""
+    path = folder / f"ours_{time.monotonic_ns()}.db"
+    settings = DatabaseSettings(url=f"sqlite+aiosqlite:///{path}", pool_size=claimers)
+    await migration_runner(settings).setup()
+    database = await Database.open(settings, SystemClock(), build_reactions(_SETTINGS))
+    try:
+        crew = await make_crew(database)
+        await crew.enqueue_copies(count)
+        return await _empty(crew, plain, count, batch, claimers, None)
+    finally:
+        await database.close()
+
+
+async def _empty(
+    crew: Crew, plain: Plain | None, count: int, batch: int, claimers: int, postmaster: int | None
+) -> Cost:
+    database = crew.database
+    hands = [await crew.worker(max_concurrent_tasks=100) for _ in range(claimers)]
+    shortcuts = Shortcuts(database, _SETTINGS, plain) if plain is not None else None
+    room = WaitingRoom(database, _SETTINGS, shortcuts)
+    reports = Reports(database, _SETTINGS, shortcuts)
+    with cost_of(count, postmaster) as cost:
+        done = await asyncio.gather(*(_work(room, reports, hand, batch) for hand in hands))
     assert sum(done) == count, f"{count} orders, {sum(done)} done"
     return cost
 

@@ -16,9 +16,11 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+from sqlalchemy.exc import DBAPIError
+
 from agentvine.config.settings import DatabaseSettings
-from agentvine.db.engine import sqlite_path, sqlite_pragmas
-from agentvine.db.errors import DatabaseBusy
+from agentvine.db.dialect import SQLITE
+from agentvine.db.engine import connect_sqlite
 from agentvine.db.types import MONEY_UNIT, format_utc
 
 Row = Sequence[object]
@@ -40,12 +42,17 @@ Steps = Generator[Statement, list[Row], None]
 class Sql:
     """A statement in both languages; SQLite's is empty where it has nothing to do.
 
-    There, ``columns`` is what its columns hold: see ``_DECODERS``.
+    There, ``columns`` is what its columns hold: see ``_DECODERS``. Without it, rows are given as
+    they are stored.
     """
 
     postgres: str
     sqlite: str
     columns: str = ""
+
+
+class StatementRefused(Exception):
+    """The database will not run the statement with these values; nothing was changed."""
 
 
 class SqliteBlocks:
@@ -63,6 +70,10 @@ class SqliteBlocks:
 
         Raises:
             DatabaseBusy: Another process writes.
+            DatabaseFull: The disk is full.
+            DatabaseReadOnly: The file cannot be written.
+            DatabaseUnreachable: The file cannot be opened, or its disk fails.
+            StatementRefused: It does not like the values.
         """
         working = asyncio.get_running_loop().run_in_executor(
             self._thread, self._run, steps, statements
@@ -83,25 +94,23 @@ class SqliteBlocks:
         self._thread.shutdown()
 
     def _run(self, steps: Steps, statements: Mapping[str, Sql]) -> None:
-        driver = self._driver or self._open()
         try:
-            driver.execute("BEGIN IMMEDIATE")
-            drive(steps, lambda asked: _ask(driver, statements[asked.name], asked))
-            driver.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            if "locked" in str(error):
-                raise DatabaseBusy("Another process writes.", retry_after=1.0) from error
-            raise
-        finally:
-            if driver.in_transaction:
-                driver.execute("ROLLBACK")
-
-    def _open(self) -> sqlite3.Connection:
-        path = sqlite_path(self._settings)
-        self._driver = sqlite3.connect(path, isolation_level=None, cached_statements=64)
-        for pragma in sqlite_pragmas(self._settings):
-            self._driver.execute(pragma).close()
-        return self._driver
+            driver = self._driver = self._driver or connect_sqlite(self._settings)
+            try:
+                driver.execute("BEGIN IMMEDIATE")
+                drive(steps, lambda asked: _ask(driver, statements[asked.name], asked))
+                driver.execute("COMMIT")
+            finally:
+                if driver.in_transaction:
+                    driver.execute("ROLLBACK")
+        except (sqlite3.DataError, sqlite3.IntegrityError, OverflowError, UnicodeError) as error:
+            raise StatementRefused(str(error)) from error
+        except (sqlite3.Error, DBAPIError) as error:
+            driver_error = error.orig if isinstance(error, DBAPIError) else error
+            trouble = SQLITE.trouble_of(driver_error, is_writing=True)
+            if trouble is None:
+                raise
+            raise trouble from error
 
     def _close(self) -> None:
         if self._driver is not None:
@@ -123,9 +132,11 @@ def _ask(driver: sqlite3.Connection, sql: Sql, asked: Statement) -> list[Row]:
     if not sql.sqlite:
         return []
     if asked.rows:
-        driver.executemany(sql.sqlite, [tuple(map(_encode, row)) for row in asked.rows])
+        driver.executemany(sql.sqlite, [tuple(map(encode, row)) for row in asked.rows])
         return []
-    found = driver.execute(sql.sqlite, tuple(map(_encode, asked.values)))
+    found = driver.execute(sql.sqlite, tuple(map(encode, asked.values)))
+    if not sql.columns:
+        return found.fetchall()
     return [list(map(_decode, sql.columns, row)) for row in found]
 
 
@@ -133,14 +144,15 @@ def _decode(kind: str, value: Any) -> object:
     return None if value is None else _DECODERS[kind](value)
 
 
-def _encode(value: object) -> object:
+def encode(value: object) -> object:
+    """A value as SQLite stores it."""
     # By the very type: most values are texts and numbers, which stay as they are.
     encoder = _ENCODERS.get(type(value))
     return value if encoder is None else encoder(value)
 
 
 def _encode_all(values: Sequence[object]) -> str:
-    return json.dumps([_encode(each) for each in values])
+    return json.dumps([encode(each) for each in values])
 
 
 _ENCODERS: Mapping[type[object], Callable[[Any], object]] = {

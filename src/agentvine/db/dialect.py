@@ -264,7 +264,13 @@ class SqliteDialect(Dialect):
         return Violation("other", message)
 
     def trouble(self, error: DBAPIError, *, is_writing: bool = False) -> Unavailable | None:
-        message = str(error.orig)
+        return self.trouble_of(error.orig, is_writing=is_writing)
+
+    def trouble_of(
+        self, error: BaseException | None, *, is_writing: bool = False
+    ) -> Unavailable | None:
+        """The same for an error of the driver's own."""
+        message = str(error)
         if is_writing and "readonly database" in message:
             return DatabaseReadOnly(
                 "The database file cannot be written: look at its owner, its permissions and its "

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import asyncpg
 
 from agentvine.config.settings import DatabaseSettings
 from agentvine.db import postgres
-from agentvine.db.blocks import Sql, Steps
+from agentvine.db.blocks import Sql, StatementRefused, Steps
 from agentvine.db.dialect import POSTGRES
 from agentvine.db.engine import postgres_dsn, postgres_limits
 from agentvine.db.errors import DatabaseBusy, DatabaseUnreachable
@@ -37,10 +37,6 @@ _PLANS = {
 def driver_sql(query: ClauseElement) -> str:
     """A query as the driver takes it; its parameters are numbered as they come in it."""
     return str(query.compile(dialect=asyncpg.dialect()))
-
-
-class StatementRefused(Exception):
-    """The database will not run the statement with these values; nothing was changed."""
 
 
 class Direct:

@@ -19,10 +19,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy import URL, Connection, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from sqlalchemy.util.concurrency import in_greenlet
 
 from agentvine.config.settings import DatabaseSettings
@@ -175,6 +175,21 @@ async def _watch(driver: Any, *, given_up: threading.Event) -> None:
 async def _end_transaction(driver: Any) -> None:
     with contextlib.suppress(sqlite3.Error, ValueError):  # closed already
         await driver.rollback()
+
+
+def connect_sqlite(settings: DatabaseSettings) -> sqlite3.Connection:
+    """A connection that a thread uses by itself: opened as an engine opens its own, then let go."""
+    engine = create_engine(
+        make_url(settings.url).set(drivername="sqlite"),
+        poolclass=NullPool,
+        connect_args={"isolation_level": None, "cached_statements": 64},
+    )
+    lent = engine.raw_connection()
+    driver = cast("sqlite3.Connection", lent.driver_connection)
+    lent.detach()
+    for pragma in sqlite_pragmas(settings):
+        driver.execute(pragma).close()
+    return driver
 
 
 def sqlite_pragmas(settings: DatabaseSettings) -> list[str]:

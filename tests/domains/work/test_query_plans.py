@@ -7,9 +7,9 @@ once more as a plan that is made for all values: after some executions a server 
 
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,9 +24,11 @@ from agentvine.domains.executions import log_search, log_store, log_writing
 from agentvine.domains.executions.models import Execution, ExecutionLog
 from agentvine.domains.tasks.enums import TaskStatus
 from agentvine.domains.work import claiming, lines, settling, store
+from agentvine.domains.work.asked import Claiming, Completing, values_of
 from agentvine.domains.work.enums import OrderStatus
 from agentvine.domains.work.limits import LimitBook
-from agentvine.domains.work.shortcuts import Claiming, Completing, values_of
+from agentvine.domains.work.plain_rows import PlainRows
+from agentvine.domains.work.plain_statements import PlainStatements
 from agentvine.domains.work.statements import Statement
 from agentvine.kit.clock import SystemClock
 from agentvine.kit.ids import new_id
@@ -43,7 +45,7 @@ from agentvine.protocol.queue import (
     ReleaseIn,
 )
 from agentvine.reactions.routing import build_reactions
-from agentvine.reactions.shortcuts import BEAT, PLAIN
+from agentvine.reactions.shortcuts import BEAT
 from tests.support.builders.work import SETTINGS, Crew, Hand, log_batch, make_crew
 from tests.support.history import copy_attempts, copy_orders
 from tests.support.per_file import own_database
@@ -272,24 +274,31 @@ async def search_of_a_log(busy: Busy, tx: Transaction) -> object:
 
 
 async def claim_at_once(busy: Busy, tx: Transaction) -> object:
-    if not tx.dialect.supports_direct:
-        return await whole_claim(busy, tx)
-    values = claim_values(busy)
-    rows = await send(tx, PLAIN.claim, values | {"newest_set": 0})
-    assert all(row.id is not None for row in rows)
-    return rows
+    claim = claiming_of(busy, newest_set=0)
+    way = busy.crew.shortcuts.way
+    if isinstance(way, PlainRows):
+        rows = await send_block(tx, way, claim)
+        assert len(rows) == 3
+        return rows
+    assert isinstance(way, PlainStatements)
+    found = await send(tx, way.claim_statement, way.claim_values([claim]))
+    assert all(row.id is not None for row in found)
+    return found
 
 
 async def completions_at_once(busy: Busy, tx: Transaction) -> object:
-    if not tx.dialect.supports_direct:
-        return await completion(busy, tx)
-    values = busy.crew.shortcuts.complete_values([completing(busy)])
-    return await send(tx, PLAIN.complete, values)
+    way = busy.crew.shortcuts.way
+    if isinstance(way, PlainRows):
+        rows = await send_block(tx, way, completing(busy))
+        assert len(rows) == 3
+        return rows
+    assert isinstance(way, PlainStatements)
+    return await send(tx, way.complete_statement, way.complete_values([completing(busy)]))
 
 
-def claim_values(busy: Busy) -> dict[str, Any]:
-    claim = Claiming(busy.worker.actor, claim_message(busy), busy.wanted(), None)
-    return busy.crew.shortcuts.claim_values([claim])
+def claiming_of(busy: Busy, **wanted: Any) -> Claiming:
+    able = replace(busy.wanted(), **wanted)
+    return Claiming(busy.worker.actor, claim_message(busy), able, None)
 
 
 def completing(busy: Busy) -> Completing:
@@ -309,6 +318,24 @@ async def send(
     rows = result.all()
     assert len(rows) == count, rows
     return rows
+
+
+async def send_block(
+    tx: Transaction, way: PlainRows, asked: Claiming | Completing
+) -> Sequence[Mapping[str, Any]]:
+    connection = await tx.connection()
+    answers: list[list[dict[str, Any]]] = []
+    steps = way.steps([asked], answers)
+    found: list[Any] = []
+    with suppress(StopIteration):
+        question = next(steps)
+        while True:
+            sql = way.statements[question.name].sqlite
+            for values in question.rows or [question.values]:
+                result = await connection.exec_driver_sql(sql, tuple(values))
+                found = [tuple(row) for row in result] if result.returns_rows else []
+            question = steps.send(found)
+    return answers[0]
 
 
 @pytest.mark.parametrize(
@@ -341,13 +368,14 @@ async def test_statements_use_the_indexes_where_nothing_has_happened_yet(crew_da
     # A connection keeps its plans until the statistics change, and tables fill within seconds.
     assert crew_database.direct is not None
     busy = await young(crew_database)
-    shortcuts, actor = busy.crew.shortcuts, busy.worker.actor
-    claims = claim_values(busy) | {"newest_set": 0}
-    completions = shortcuts.complete_values([completing(busy)])
+    way, actor = busy.crew.shortcuts.way, busy.worker.actor
+    assert isinstance(way, PlainStatements)
+    claims = way.claim_values([claiming_of(busy, newest_set=0)])
+    completions = way.complete_values([completing(busy)])
     beats = busy.crew.beats.values(
         busy.crew.credentials_of(actor), beat_message(busy, ExecutionPhase.STARTING)
     )
-    pairs = ((PLAIN.claim, claims), (PLAIN.complete, completions), (BEAT, beats))
+    pairs = ((way.claim_statement, claims), (way.complete_statement, completions), (BEAT, beats))
     for statement, values in pairs:
         found = await crew_database.direct.fetch(
             f"EXPLAIN {statement.sql}", *statement.arguments(values)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
+from structlog.contextvars import bound_contextvars
 
 from agentvine.db.base import table_of
 from agentvine.db.session import Database
@@ -38,6 +39,8 @@ from tests.support.builders.work import Crew, Hand, make_crew, new_token
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 REPORT = {"exit_code": 0, "duration_seconds": 2.6, "metrics": {"tokens": 12, "note": "über"}}
+TOO_LONG = "x" * 65
+"""A request's id that neither database has room for in its history."""
 
 
 def message_of(
@@ -62,8 +65,8 @@ async def by_shortcut(
 
 
 @pytest.mark.promise("P2")
-async def test_the_number_of_a_claim_is_remembered_when_it_got_orders(crew_database: Database):
-    crew = await make_crew(crew_database)
+async def test_the_number_of_a_claim_is_remembered_when_it_got_orders(shared_database: Database):
+    crew = await make_crew(shared_database)
     worker = await crew.worker()
     assert await by_shortcut(worker, number=1) == []
     await crew.enqueue_many(3)
@@ -85,8 +88,8 @@ async def completed_by_shortcut(hand: Hand, *orders: ClaimedOrder, **report: Any
     return set(await hand.crew.shortcuts.complete(hand.actor, messages))
 
 
-async def test_both_ways_write_the_same_rows(crew_database: Database):
-    lives = [await life(crew_database, takes_shortcuts=quick) for quick in (True, False)]
+async def test_both_ways_write_the_same_rows(shared_database: Database):
+    lives = [await life(shared_database, takes_shortcuts=quick) for quick in (True, False)]
 
     quick, long = lives
     assert quick.keys() == long.keys()
@@ -163,8 +166,8 @@ def _plain(row: Mapping[str, Any], names: dict[str, str]) -> dict[str, Any]:
     return {key: say(value) for key, value in row.items() if key not in unique}
 
 
-async def test_a_claim_stops_where_the_worker_has_no_room(crew_database: Database):
-    crew = await make_crew(crew_database)
+async def test_a_claim_stops_where_the_worker_has_no_room(shared_database: Database):
+    crew = await make_crew(shared_database)
     await crew.enqueue_many(4)
     worker = await crew.worker(max_concurrent_tasks=3)
 
@@ -172,9 +175,14 @@ async def test_a_claim_stops_where_the_worker_has_no_room(crew_database: Databas
     assert len(await by_shortcut(worker, 2) or ()) == 1
     assert await by_shortcut(worker) == []
 
+    # It may hold more than it now takes.
+    async with shared_database.transaction() as tx:
+        (await tx.get_one(Worker, worker.worker_id)).max_concurrent_tasks = 1
+    assert await by_shortcut(worker) == []
 
-async def test_claims_of_one_worker_at_once_keep_to_its_limit(crew_database: Database):
-    crew = await make_crew(crew_database)
+
+async def test_claims_of_one_worker_at_once_keep_to_its_limit(shared_database: Database):
+    crew = await make_crew(shared_database)
     await crew.enqueue_many(30)
     worker = await crew.worker(max_concurrent_tasks=5)
 
@@ -184,9 +192,9 @@ async def test_claims_of_one_worker_at_once_keep_to_its_limit(crew_database: Dat
     assert sum(map(len, got)) == 5
 
 
-async def test_claims_by_both_ways_at_once_keep_to_a_workers_limit(crew_database: Database):
-    crew = await make_crew(crew_database)
-    plodding = await make_crew(crew_database)
+async def test_claims_by_both_ways_at_once_keep_to_a_workers_limit(shared_database: Database):
+    crew = await make_crew(shared_database)
+    plodding = await make_crew(shared_database)
     plodding.takes_shortcuts = False
     await crew.enqueue_many(30)
     worker = await crew.worker(max_concurrent_tasks=5)
@@ -197,8 +205,8 @@ async def test_claims_by_both_ways_at_once_keep_to_a_workers_limit(crew_database
     assert sum(map(len, got)) == 5
 
 
-async def test_an_order_is_granted_to_one_of_many(crew_database: Database):
-    crew = await make_crew(crew_database)
+async def test_an_order_is_granted_to_one_of_many(shared_database: Database):
+    crew = await make_crew(shared_database)
     orders = await crew.enqueue_many(20)
     workers = [await crew.worker(max_concurrent_tasks=4) for _ in range(8)]
 
@@ -209,8 +217,8 @@ async def test_an_order_is_granted_to_one_of_many(crew_database: Database):
     assert {order.fence for each in got for order in each} == {1}
 
 
-async def test_the_same_token_goes_the_long_way_and_gets_the_same(crew_database: Database):
-    crew = await make_crew(crew_database)
+async def test_the_same_token_goes_the_long_way_and_gets_the_same(shared_database: Database):
+    crew = await make_crew(shared_database)
     await crew.enqueue_many(2)
     worker = await crew.worker()
     token = random_token(24)
@@ -221,8 +229,8 @@ async def test_the_same_token_goes_the_long_way_and_gets_the_same(crew_database:
     assert [order.order_id for order in again] == [order.order_id for order in first]
 
 
-async def test_what_a_worker_may_not_take_it_does_not_get(crew_database: Database):
-    crew = await make_crew(crew_database)
+async def test_what_a_worker_may_not_take_it_does_not_get(shared_database: Database):
+    crew = await make_crew(shared_database)
     await crew.enqueue(run_capabilities={f"skill {crew.queue_name}": CapabilityLevel.EXPERT})
     worker = await crew.worker()
     assert await by_shortcut(worker) == []
@@ -233,12 +241,12 @@ async def test_what_a_worker_may_not_take_it_does_not_get(crew_database: Databas
     assert await crew.shortcuts.claim(worker.actor, message) is None
 
 
-async def test_a_draining_or_superseded_worker_goes_the_long_way(crew_database: Database):
-    crew = await make_crew(crew_database)
+async def test_a_draining_or_superseded_worker_goes_the_long_way(shared_database: Database):
+    crew = await make_crew(shared_database)
     await crew.enqueue()
     worker = await crew.worker()
     message = message_of(worker)
-    async with crew_database.transaction() as tx:
+    async with shared_database.transaction() as tx:
         row = await tx.get_one(Worker, worker.worker_id)
         await worker_service.set_draining(tx, row, is_draining=True)
     assert await crew.shortcuts.claim(worker.actor, message) is None
@@ -250,8 +258,8 @@ async def test_a_draining_or_superseded_worker_goes_the_long_way(crew_database: 
     assert await crew.shortcuts.claim(other.actor, message) is None
 
 
-async def test_who_is_not_known_is_looked_up_before_the_statement(crew_database: Database):
-    crew = await make_crew(crew_database)
+async def test_who_is_not_known_is_looked_up_before_the_statement(shared_database: Database):
+    crew = await make_crew(shared_database)
     worker = await crew.worker()
     superseded = message_of(worker)
     await worker.restart()
@@ -261,11 +269,11 @@ async def test_who_is_not_known_is_looked_up_before_the_statement(crew_database:
         await crew.shortcuts.claim(new_token(), message_of(worker))
 
 
-async def test_where_there_are_limits_every_claim_goes_the_long_way(crew_database: Database):
-    crew = await make_crew(crew_database)
+async def test_where_there_are_limits_every_claim_goes_the_long_way(shared_database: Database):
+    crew = await make_crew(shared_database)
     worker = await crew.worker()
     target = LimitTarget(scope=LimitScope.QUEUE, key=crew.queue_name)
-    async with crew_database.transaction() as tx:
+    async with shared_database.transaction() as tx:
         await limiting.set_limit(tx, target, 1)
     await crew.enqueue_many(2)
     try:
@@ -273,16 +281,16 @@ async def test_where_there_are_limits_every_claim_goes_the_long_way(crew_databas
         order = await worker.claim_one()
         assert await completed_by_shortcut(worker, order) == set()
     finally:
-        async with crew_database.transaction() as tx:
+        async with shared_database.transaction() as tx:
             await limiting.remove_limit(tx, target)
-        async with crew_database.transaction() as tx:
+        async with shared_database.transaction() as tx:
             for row in await limiting.lock_dormant(tx):
                 await tx.delete(row)
     await worker.complete(order)
 
 
-async def test_what_is_not_plain_is_left_untouched(crew_database: Database):
-    crew = await make_crew(crew_database)
+async def test_what_is_not_plain_is_left_untouched(shared_database: Database):
+    crew = await make_crew(shared_database)
     await crew.enqueue_many(6)
     worker = await crew.worker(max_concurrent_tasks=6)
     stale, cancelled, awaited, foreign, plain, ended = await worker.claim(6)
@@ -308,22 +316,27 @@ async def test_what_is_not_plain_is_left_untouched(crew_database: Database):
     assert (await crew.task_of(cancelled.order_id)).status is TaskStatus.CANCELLED
 
 
-async def test_values_the_database_refuses_fail_alone(crew_database: Database):
-    crew = await make_crew(crew_database)
-    await crew.enqueue_many(2)
+async def test_values_the_database_refuses_change_nothing(shared_database: Database):
+    crew = await make_crew(shared_database)
+    await crew.enqueue_many(3)
     worker = await crew.worker()
-    good, bad = await worker.claim(2)
-    messages = [
-        CompleteIn(order_id=o.order_id, fence=o.fence, report=ExecutionReport(exit_code=code))
-        for o, code in ((good, 0), (bad, 2**40))
-    ]
+    orders = await worker.claim(2)
 
-    assert await crew.shortcuts.complete(worker.actor, messages) == {}
-    assert (await crew.order(good.order_id)).status is OrderStatus.CLAIMED
+    with bound_contextvars(request_id=TOO_LONG):
+        assert await by_shortcut(worker) is None
+        assert await completed_by_shortcut(worker, *orders) == set()
+    for order in orders:
+        assert (await crew.order(order.order_id)).status is OrderStatus.CLAIMED
+    assert await completed_by_shortcut(worker, *orders) == {o.order_id for o in orders}
 
 
-async def test_what_is_asked_together_is_told_apart(crew_database: Database):
-    crew = await make_crew(crew_database)
+async def with_long_id(hand: Hand, order: ClaimedOrder) -> set[uuid.UUID]:
+    with bound_contextvars(request_id=TOO_LONG):
+        return await completed_by_shortcut(hand, order)
+
+
+async def test_what_is_asked_together_is_told_apart(shared_database: Database):
+    crew = await make_crew(shared_database)
     await crew.enqueue_many(6)
     one, two = [await crew.worker(max_concurrent_tasks=4) for _ in range(2)]
 
@@ -331,9 +344,7 @@ async def test_what_is_asked_together_is_told_apart(crew_database: Database):
     assert [len(orders or ()) for orders in got] == [1, 3]
     # What the database refuses from one is not the other's error.
     (bad,), (good, *_) = got[0] or [], got[1] or []
-    done = await asyncio.gather(
-        completed_by_shortcut(one, bad, exit_code=2**40), completed_by_shortcut(two, good)
-    )
+    done = await asyncio.gather(with_long_id(one, bad), completed_by_shortcut(two, good))
 
     assert done == [set(), {good.order_id}]
     for hand, orders in ((one, got[0]), (two, got[1])):
@@ -343,6 +354,6 @@ async def test_what_is_asked_together_is_told_apart(crew_database: Database):
             query = select(AuditEvent.actor_id, AuditEvent.actor_label).where(
                 AuditEvent.entity_id == str(task.id), AuditEvent.actor_type == "worker"
             )
-            async with crew_database.read() as read:
+            async with shared_database.read() as read:
                 found = {tuple(row) for row in (await read.execute(query)).all()}
             assert found == {(hand.actor.actor_id, hand.actor.label)}

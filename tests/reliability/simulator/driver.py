@@ -31,15 +31,18 @@ class SimulatedDisk:
         self.history = history
         self.clock = SimulatedClock(loop)
         """The database's, which a test may set wrong."""
-        self._open: dict[str, list[InlineConnection]] = {}
+        self._open: dict[str, list[InlineConnection | PlainConnection]] = {}
         self._strftime = sqlite3.connect(":memory:")
 
     @contextmanager
     def plugged_in(self) -> Generator[None]:
         """Let every engine of this process connect through here."""
 
-        def connect(dialect: Any, record: Any, cargs: Any, cparams: dict[str, Any]) -> None:
+        def connect(dialect: Any, record: Any, cargs: Any, cparams: dict[str, Any]) -> Any:
+            if not dialect.is_async:
+                return self._connect_plain(*cargs, **cparams)
             cparams["async_creator_fn"] = self._connect
+            return None
 
         event.listen(Engine, "do_connect", connect)
         try:
@@ -77,6 +80,41 @@ class SimulatedDisk:
         self._open.setdefault(node, []).append(connection)
         return connection
 
+    def _connect_plain(self, path: str, **options: Any) -> "PlainConnection":
+        connection = sqlite3.connect(path, factory=PlainConnection, **options)
+        connection.disk = self
+        connection.create_function("strftime", -1, self.now_text, deterministic=True)
+        connection.create_function("observe", -1, lambda *row: connection.told.append(row))
+        self._open.setdefault(NODE.get(), []).append(connection)
+        return connection
+
+    def tell(self, rows: list[tuple[Any, ...]]) -> None:
+        """Keep what a transaction has told that was committed."""
+        for row in rows:
+            self.history.facts.extend(facts_of(self.loop.time(), row))
+
+
+class PlainConnection(sqlite3.Connection):
+    """The connection of blocks, which the loop runs as a whole."""
+
+    disk: SimulatedDisk
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.told: list[tuple[Any, ...]] = []
+
+    def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        try:
+            return super().execute(sql, *values)
+        finally:
+            if self.told and not self.in_transaction:
+                rows, self.told = self.told, []
+                self.disk.tell(rows if sql == "COMMIT" else [])
+
+    def die(self) -> None:
+        """Close without a word."""
+        self.close()
+
 
 class InlineConnection(aiosqlite.Connection):
     """A connection whose calls run where they are made."""
@@ -110,8 +148,7 @@ class InlineConnection(aiosqlite.Connection):
 
     def _tell(self, *, is_committed: bool) -> None:
         rows, self._told = self._told, []
-        for row in rows if is_committed else ():
-            self._disk.history.facts.extend(facts_of(self._disk.loop.time(), row))
+        self._disk.tell(rows if is_committed else [])
 
     async def close(self) -> None:
         self.die()

@@ -22,7 +22,7 @@ BEGUN = {
         "execution.started",
         entity="execution execution_id",
         project="NULL::uuid",
-        payload="jsonb_build_object('task_id', task_id, 'attempt', retry_count + 1)",
+        payload="jsonb_build_object('task_id', task_id::text, 'attempt', retry_count + 1)",
     ),
 }
 """For the rows of ``claimed``."""
@@ -40,7 +40,7 @@ ADVANCES = """
 
 ENDED = {
     "executions_ended": """
-        UPDATE executions e SET status = 'completed', phase = 'finished', failure_class = NULL,
+        UPDATE executions AS e SET status = 'completed', phase = 'finished', failure_class = NULL,
             failure_message = NULL, completed_at = :now, exit_code = c.exit_code,
             duration_seconds = c.duration_seconds, metrics = c.metrics, report = c.report
         FROM completed c WHERE e.id = c.execution_id
@@ -50,7 +50,7 @@ ENDED = {
         "execution.completed",
         entity="execution execution_id",
         project="NULL::uuid",
-        payload="jsonb_build_object('task_id', task_id)",
+        payload="jsonb_build_object('task_id', task_id::text)",
     ),
 }
 """For the rows of ``completed``."""

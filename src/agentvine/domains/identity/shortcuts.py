@@ -43,7 +43,7 @@ def recorded(source: str, action: str, *, entity: str, before: str, after: str) 
             occurred_at, actor_type, actor_id, actor_label, action, entity_type, entity_id,
             project_id, before, after, request_id
         )
-        SELECT :now, 'worker', 'worker:' || token_id, label, '{action}', '{kind}', {column}::text,
-            project_id, {before}, {after}, request_id
+        SELECT :now, 'worker', 'worker:' || token_id::text, label, '{action}', '{kind}',
+            {column}::text, project_id, {before}, {after}, request_id
         FROM {source}
     """  # noqa: S608  # likewise

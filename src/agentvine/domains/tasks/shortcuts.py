@@ -10,7 +10,7 @@ _REASONLESS = "jsonb_build_object('status', '{status}', 'reason', NULL)"
 
 STARTED = {
     "tasks_started": """
-        UPDATE tasks t SET status = 'in_progress', status_reason = NULL, completed_at = NULL,
+        UPDATE tasks AS t SET status = 'in_progress', status_reason = NULL, completed_at = NULL,
             started_at = coalesce(t.started_at, :now), assigned_to = c.worker_id,
             row_version = t.row_version + 1
         FROM claimed c WHERE t.id = c.task_id
@@ -47,7 +47,7 @@ _COMPLETED = "jsonb_build_object('status', 'completed', 'reason', :reason)"
 
 FINISHED = {
     "tasks_finished": """
-        UPDATE tasks t SET status = 'completed', status_reason = :reason, completed_at = :now,
+        UPDATE tasks AS t SET status = 'completed', status_reason = :reason, completed_at = :now,
             row_version = t.row_version + 1
         FROM completed c WHERE t.id = c.task_id
     """,
