@@ -24,6 +24,7 @@ RED = replace(GREEN, outcome=VerdictOutcome.FAIL)
 GOOD = step(R.REVIEWER, is_answered=True, outcome=VerdictOutcome.APPROVE)
 BAD = replace(GOOD, outcome=VerdictOutcome.CHANGES_REQUESTED)
 MERGED = step(R.DELIVERER)
+CONFLICT = step(R.CODER, status=T.REVIEW, apply_problem="a.py conflicts", has_conflict=True)
 
 
 def facts(*steps: StepFacts, **more: Any) -> RunFacts:
@@ -80,6 +81,11 @@ def at(found: Next) -> tuple[TeamRunStatus, Act | None, TeamRole | None]:
             facts(PLANNED, step(R.CODER, status=T.REVIEW, apply_problem="a.py conflicts")),
             (S.WAITING, None, None),
         ),
+        (facts(PLANNED, CONFLICT), (S.BUILDING, Act.REDO, R.CODER)),
+        (facts(PLANNED, replace(CONFLICT, turned_down=1)), (S.BUILDING, Act.REDO, R.CODER)),
+        (facts(PLANNED, replace(CONFLICT, turned_down=2)), (S.WAITING, None, None)),
+        (facts(PLANNED, CONFLICT, max_rounds=0), (S.WAITING, None, None)),
+        (facts(PLANNED, CONFLICT, has_money=False), (S.WAITING, None, None)),
         (facts(PLANNED, BUILT, step(R.CODER, number=2, status=T.FAILED)), (S.WAITING, None, None)),
         (facts(PLANNED, BUILT), (S.TESTING, Act.BEGIN, R.TESTER)),
         (facts(PLANNED, BUILT, RED), (S.BUILDING, Act.NEXT_ROUND, None)),

@@ -121,6 +121,11 @@ class Team:
 
     async def _change(self, work: Any) -> Json:
         order = await self.order()
+        await self.report(order, await self.send(order, work))
+        return order
+
+    async def send(self, order: Json, work: Any) -> Json:
+        """Let a task's run change files where its branch stands now, and send the commits."""
         payload = order["payload"]
         clone = self.shop.clone()
         clone.git(
@@ -131,7 +136,7 @@ class Team:
         bundle = clone.path / "change.bundle"
         clone.git("bundle", "create", "-q", bundle, payload["branch_name"], f"^{base}")
         stored = await self.shop.worker.put_bundle(order, bundle.read_bytes())
-        change = {
+        return {
             "base_commit": base,
             "head_commit": head,
             "branch_name": payload["branch_name"],
@@ -139,9 +144,28 @@ class Team:
             "files": [],
             "bundle_sha256": stored.json()["sha256"],
         }
+
+    async def report(self, order: Json, change: Json) -> None:
+        """Let such a run end well."""
         tests = {"command": "true", "exit_code": 0, "passed": True, "duration_seconds": 0.1}
         await self.shop.worker.complete(order, exit_code=0, tests=tests, change=change)
-        return order
+
+    async def until_coded(self, count: int) -> None:
+        """Until so many coders' changes are merged."""
+        async with asyncio.timeout(150):
+            while True:
+                steps = (await self.get())["steps"]
+                done = [each for each in steps if each["role"] == "coder"]
+                if sum(each["status"] == "completed" for each in done) == count:
+                    return
+                await asyncio.sleep(0.05)
+
+    def outsider(self, files: dict[str, str]) -> None:
+        """Somebody else commits to the team's branch."""
+        clone = self.shop.clone()
+        clone.git("switch", "-q", self.run["branch_name"])
+        clone.commit(files, "Meanwhile")
+        clone.git("push", "-q", "origin", self.run["branch_name"])
 
     async def approve(self, **body: Any) -> Json:
         made: Json = await self.shop.space.owner.post(f"/team-runs/{self.run['id']}/approve", body)
@@ -230,6 +254,10 @@ async def assert_messages_tell_what_models_cost(owner: Caller, done: Json) -> No
     assert sum(each["tokens_in"] + each["tokens_out"] for each in messages) == done["total_tokens"]
     assert sum(float(each["cost_usd"]) for each in messages) == float(done["total_cost_usd"])
     assert any("Wave longer." in each["content"] for each in messages)
+    assert any(
+        "<li>[minor] wave.txt:1: Wave longer.</li>" in each["content_formatted"]
+        for each in messages
+    )
 
 
 def assert_all_is_on_the_record(done: Json, tested_by: str) -> None:
@@ -251,6 +279,54 @@ def assert_all_is_on_the_record(done: Json, tested_by: str) -> None:
     assert done["total_tokens"] == 2 * 1100
     assert float(done["total_cost_usd"]) == sum(float(each["cost_usd"]) for each in done["steps"])
     assert float(done["total_cost_usd"]) > 0
+
+
+async def test_a_coder_whose_change_conflicts_begins_anew_and_is_told_where(
+    shared_api: Api, tmp_path: Path
+):
+    team = await begin(shared_api, tmp_path, permission="autonomous", max_rounds=1)
+    await team.answer({**PLAN, "steps": [{"key": key, "title": key} for key in ("hail", "wave")]})
+    orders = [await team.order() for _ in range(2)]
+    changes = [
+        await team.send(order, lambda clone, n=n: clone.commit({"greet.txt": f"{n}\n"}, "Build"))
+        for n, order in enumerate(orders)
+    ]
+    await team.report(orders[0], changes[0])
+    await team.until_coded(1)
+    await team.report(orders[1], changes[1])
+    again = await team.build({"greet.txt": "0 and 1\n"})
+    await team.answer(GREEN)
+
+    first, second = (order["payload"] for order in (orders[1], again))
+    assert second["task_ref"] == first["task_ref"]
+    assert second["description"].startswith(first["description"])
+    now = await team.until("reviewing")
+    assert f"have merged into {now['branch_name']}: greet.txt" in second["description"]
+    assert team.shop.repo.git("show", f"{now['branch_name']}:greet.txt") == "0 and 1"
+    assert (now["round"], [each["outcome"] for each in now["verdicts"]]) == (0, ["pass"])
+    task_id = next(each["task_id"] for each in now["steps"] if each["ref"] == first["task_ref"])
+    found = await team.shop.space.owner.get("/modifications", params={"task_id": task_id})
+    assert [each["status"] for each in found["items"]] == ["applied", "rejected"]
+    assert "greet.txt" in found["items"][1]["decision_reason"]
+    talk = await team.shop.space.owner.get(f"/conversations/{now['conversation_id']}/chat")
+    assert any("begins anew" in each["text"] for each in talk["items"])
+
+
+async def test_one_who_still_conflicts_after_all_rounds_waits_for_a_person(
+    shared_api: Api, tmp_path: Path
+):
+    team = await begin(shared_api, tmp_path, permission="autonomous", max_rounds=1)
+    await team.answer({**PLAN, "steps": [{"key": "greet", "title": "Greet"}]})
+    for number in range(2):
+        order = await team.order()
+        change = await team.send(order, lambda clone: clone.commit({"greet.txt": "hi\n"}, "Build"))
+        team.outsider({"greet.txt": f"not yet {number}\n"})
+        await team.report(order, change)
+
+    stuck = await team.until("waiting")
+
+    assert "is not merged: " in stuck["status_reason"]
+    assert "greet.txt" in stuck["status_reason"]
 
 
 async def test_an_answer_that_does_not_fit_is_asked_for_once_more_and_then_the_run_fails(

@@ -210,7 +210,8 @@ class ChangeApplier:
             if current.status is not ModificationStatus.APPROVED:
                 return
             if error.permanent:
-                service.note_not_applied(tx, current, error.detail)
+                files = error.files if isinstance(error, MergeConflict) else ()
+                service.note_not_applied(tx, current, error.detail, conflicts=files)
             else:
                 service.note_delayed(tx, current, error.detail)
 

@@ -90,6 +90,8 @@ class Modification(Base):
     revert_commit: Mapped[str | None] = varchar(64)
     decision_reason: Mapped[str | None] = mapped_column(Text())
     failure_message: Mapped[str | None] = mapped_column(Text())
+    conflicting_files: Mapped[list[str]] = string_list()
+    """Why it could not be applied, where that is so because others changed them, too."""
     approved_by_id: Mapped[UserId | None] = foreign_key("users.id", on_delete="SET NULL")
     approved_at: Mapped[datetime | None] = stamp()
     apply_requested_at: Mapped[datetime | None] = stamp()

@@ -1,6 +1,7 @@
 """Commands of the modifications slice: record a change, decide about it, note what became of it."""
 
 import uuid
+from collections.abc import Sequence
 
 import structlog
 
@@ -90,6 +91,7 @@ def _reopen(modification: Modification) -> None:
     modification.approved_by_id = None
     modification.decision_reason = None
     modification.failure_message = None
+    modification.conflicting_files = []
 
 
 async def _new_change(
@@ -210,6 +212,7 @@ def request_apply(tx: Transaction, modification: Modification) -> None:
         raise DecisionImpossible(NO_CHANGE)
     modification.apply_requested_at = tx.now
     modification.failure_message = None
+    modification.conflicting_files = []
     tx.hint(CHANNEL, str(modification.id))
 
 
@@ -260,10 +263,20 @@ def note_applied(tx: Transaction, modification: Modification, merge_commit: str)
     tx.emit(ChangeApplied(modification))
 
 
-def note_not_applied(tx: Transaction, modification: Modification, reason: str) -> None:
-    """Record why the change could not be applied; it stays approved, to be tried again."""
+def note_not_applied(
+    tx: Transaction, modification: Modification, reason: str, *, conflicts: Sequence[str] = ()
+) -> None:
+    """Record why the change could not be applied; it stays approved, to be tried again.
+
+    Args:
+        tx: The transaction.
+        modification: The change, locked.
+        reason: What is in the way, in words.
+        conflicts: The files that others have changed meanwhile, where that is the reason.
+    """
     modification.apply_requested_at = None
     modification.failure_message = reason
+    modification.conflicting_files = list(conflicts)
     _audit(tx, "modification.not_applied", modification, reason=reason)
     tx.emit(ChangeNotApplicable(modification, reason))
 

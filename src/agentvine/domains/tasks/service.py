@@ -293,6 +293,24 @@ async def retry_task(tx: Transaction, task: Task) -> None:
     await _settle_dependants(tx, task)
 
 
+async def redo_task(tx: Transaction, task: Task, *, description: str, reason: str) -> None:
+    """Run a task again whose change is not taken, as a new work order with another description.
+
+    Args:
+        tx: The transaction.
+        task: In review, and locked.
+        description: What it is told now.
+        reason: Why its change is not taken.
+
+    Raises:
+        TaskNotRunnable: It lacks what its runtime needs.
+        ProjectArchived: Nothing new begins in its project.
+    """
+    await edit_task(tx, task, TaskEditIn(description=description))
+    set_status(tx, task, TaskStatus.PENDING, reason=reason)
+    await start_task(tx, task)
+
+
 async def cancel_task(tx: Transaction, task: Task, reason: str) -> None:
     """Stop a task. One that runs is told to stop, and is cancelled when it has.
 

@@ -36,6 +36,8 @@ class Act(StrEnum):
     """That the answer to it was yes."""
     APPROVE = "approve"
     """A coder's change, into the team's own branch."""
+    REDO = "redo"
+    """A coder's change that conflicts with others in that branch: from there as it is now."""
     NEXT_ROUND = "next_round"
     REMOVE_BRANCH = "remove_branch"
     """The team's own, which is merged; then the run is completed."""
@@ -60,6 +62,10 @@ class StepFacts:
     has_pending_change: bool = False
     apply_problem: str | None = None
     """Why its approved change is not in its branch."""
+    has_conflict: bool = False
+    """Whether that is so because others have changed the same."""
+    turned_down: int = 0
+    """How many changes of its task were not taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +116,7 @@ _GOOD = {VerdictOutcome.PASS, VerdictOutcome.APPROVE}
 def find_next(run: RunFacts) -> Next:
     """What comes next."""
     found = _to_plan(run) or _to_code(run) or _to_verdict(run) or _to_delivery(run)
-    spends = found.act in {Act.BEGIN, Act.ASK, Act.ACCEPT, Act.NEXT_ROUND}
+    spends = found.act in {Act.BEGIN, Act.ASK, Act.ACCEPT, Act.NEXT_ROUND, Act.REDO}
     if spends and found.role is not _R.DELIVERER and not run.has_money:
         return Next(
             _S.WAITING, "its budget is used up; `agentvine team approve --budget` gives more"
@@ -149,6 +155,8 @@ def _of_changes(run: RunFacts, coders: Sequence[StepFacts]) -> Next | None:
             if run.level is not PermissionLevel.HUMAN_REQUIRED:
                 return Next(_S.BUILDING, act=Act.APPROVE, role=_R.CODER, number=step.number)
             return Next(_S.WAITING, f"the change of {step.ref} waits for your approval")
+        if step.has_conflict and step.turned_down < run.max_rounds:
+            return Next(_S.BUILDING, act=Act.REDO, role=_R.CODER, number=step.number)
         if step.apply_problem is not None:
             return Next(_S.WAITING, f"the change of {step.ref} is not merged: {step.apply_problem}")
     return None

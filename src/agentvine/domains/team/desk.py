@@ -23,6 +23,7 @@ from agentvine.domains.conversations.enums import (
     MessageId,
 )
 from agentvine.domains.conversations.models import Message
+from agentvine.domains.conversations.service import prepare
 from agentvine.domains.gateway.doors import Bill, ModelDoors
 from agentvine.domains.gateway.offer import offer_to
 from agentvine.domains.planning.briefing import draw_map, look
@@ -207,6 +208,7 @@ class TeamDesk:
         self, run_id: uuid.UUID, step_id: uuid.UUID, question: _Question, bill: Bill, said: str
     ) -> None:
         """Keep what an answer cost: on its step, and on a message of the run's conversation."""
+        shown = await asyncio.to_thread(prepare, said)
         async with self.database.transaction(_ACTOR) as tx:
             _, step = await self._lock(tx, run_id, step_id)
             if step is None:
@@ -223,7 +225,8 @@ class TeamDesk:
                 conversation_id=ConversationId(payer.conversation_id),
                 author_type=AuthorType.AGENT,
                 agent_id=AgentId(payer.agent_id) if payer.agent_id else None,
-                content=said,
+                content=shown.content,
+                content_formatted=shown.html,
                 tokens_in=bill.used.input,
                 tokens_out=bill.used.output,
                 cost_usd=bill.usd,

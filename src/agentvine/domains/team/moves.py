@@ -20,7 +20,7 @@ from agentvine.domains.plans import service as plan_service
 from agentvine.domains.plans.enums import PlanStatus
 from agentvine.domains.tasks import queries as tasks
 from agentvine.domains.tasks import service as task_service
-from agentvine.domains.tasks.enums import TaskType
+from agentvine.domains.tasks.enums import TaskStatus, TaskType
 from agentvine.domains.tasks.models import Task
 from agentvine.domains.team import approval, queries, words
 from agentvine.domains.team.answers import take_answer
@@ -213,6 +213,28 @@ async def _approve(tx: Transaction, run: TeamRun, found: Next) -> None:
     await tx.flush()
 
 
+async def _redo(tx: Transaction, run: TeamRun, found: Next) -> None:
+    """A coder whose change conflicts begins anew, where the others' changes are."""
+    step = await _step(tx, run, found)
+    assert step.task_id is not None, "its task is in review"
+    task = await tasks.lock_task(tx, step.task_id)
+    # Its owner may have asked for it to be applied once more, since it was looked at.
+    stuck = [
+        change
+        for change in await modifications.lock_open_changes(tx, task.id)
+        if change.conflicting_files and change.apply_requested_at is None
+    ]
+    if task.status is not TaskStatus.REVIEW or not stuck:
+        return
+    files = sorted({file for change in stuck for file in change.conflicting_files})
+    reason = words.conflict(run, files)
+    await modification_service.turn_down_open_changes(tx, task.id, reason=reason)
+    text = words.anew(task.description, reason)
+    await task_service.redo_task(tx, task, description=text, reason=reason)
+    say(tx, run, SYSTEM_SENDER, f"T-{task.number} begins anew: {reason}.")
+    await tx.flush()
+
+
 async def _ask_person(tx: Transaction, run: TeamRun, _found: Next) -> None:
     await approval.ask_about_plan(tx, run)
 
@@ -243,6 +265,7 @@ _ROWS = {
     Act.TAKE: _take,
     Act.ACCEPT: _accept,
     Act.APPROVE: _approve,
+    Act.REDO: _redo,
     Act.ASK_PERSON: _ask_person,
     Act.HEAR: _hear,
     Act.NEXT_ROUND: _next_round,

@@ -2,9 +2,10 @@
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 
 from agentvine.db.paging import fetch_page
 from agentvine.db.session import ReadSession
@@ -153,6 +154,7 @@ async def gather_facts(read: ReadSession, run: TeamRun) -> RunFacts:
     tasks = await tasks_of(read, steps)
     outcomes = {verdict.step_id: verdict for verdict in await list_verdicts(read, run)}
     changes = await _changes_in_review(read, tasks)
+    turned_down = await _count_turned_down(read, changes)
     left = left_of_budget(run, spent(steps, tasks))
     question = None if run.is_approved else await approval.find_question(read, run)
     answer = facts_of(question).answer if question is not None else None
@@ -170,7 +172,13 @@ async def gather_facts(read: ReadSession, run: TeamRun) -> RunFacts:
         has_branch=run.base_commit is not None,
         is_overruled=run.is_overruled,
         has_money=left is None or left > 0,
-        steps=[_step_facts(step, tasks, outcomes, changes) for step in steps],
+        steps=[
+            replace(
+                _step_facts(step, tasks, outcomes, changes),
+                turned_down=turned_down.get(step.task_id, 0),
+            )
+            for step in steps
+        ],
     )
 
 
@@ -197,6 +205,21 @@ async def _changes_in_review(
     return {row.task_id: row for row in await read.scalars(query) if row.task_id is not None}
 
 
+async def _count_turned_down(
+    read: ReadSession, changes: dict[TaskId, Modification]
+) -> dict[TaskId | None, int]:
+    """How often the tasks whose changes conflict were told to begin anew."""
+    ids = [task_id for task_id, change in changes.items() if change.conflicting_files]
+    if not ids:
+        return {}
+    query = (
+        select(Modification.task_id, func.count())
+        .where(Modification.task_id.in_(ids), Modification.status == ModificationStatus.REJECTED)
+        .group_by(Modification.task_id)
+    )
+    return {row[0]: row[1] for row in await read.execute(query)}
+
+
 def _step_facts(
     step: TeamStep,
     tasks: dict[TaskId, Task],
@@ -220,4 +243,5 @@ def _step_facts(
         outcome=verdict.outcome if verdict else None,
         has_pending_change=change is not None and change.status is ModificationStatus.PENDING,
         apply_problem=change.failure_message if change is not None and is_stuck else None,
+        has_conflict=change is not None and is_stuck and bool(change.conflicting_files),
     )

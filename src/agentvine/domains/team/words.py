@@ -1,6 +1,7 @@
 """What the roles are told: the texts of their tasks, and of questions to models."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -45,6 +46,8 @@ _TITLES = {
     TeamRole.DELIVERER: "Merge",
 }
 _MAX_TITLE = 300
+_ANEW = "## Once more"
+_MAX_CONFLICTS = 20
 
 
 def goal_line(run: TeamRun) -> str:
@@ -84,6 +87,25 @@ def rework(run: TeamRun, verdict: TeamVerdict) -> str:
         f"## The goal of the whole\n\n{run.goal.strip()}",
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def conflict(run: TeamRun, files: Sequence[str]) -> str:
+    """Why a coder's change is not taken."""
+    shown = ", ".join(files[:_MAX_CONFLICTS])
+    more = f" and {len(files) - _MAX_CONFLICTS} more" if len(files) > _MAX_CONFLICTS else ""
+    return (
+        f"its change conflicts with what others have merged into {run.branch_name}: {shown}{more}"
+    )
+
+
+def anew(description: str | None, reason: str) -> str:
+    """The description of a task that begins anew; what was said of an earlier try is left out."""
+    wanted = (description or "").partition(_ANEW)[0].strip()
+    how = (
+        f"{_ANEW}\n\nThis was done before, but {reason}. You begin from that branch as it is now: "
+        "look at what is there first, keep it, and do what is asked above so that both hold."
+    )
+    return f"{wanted}\n\n{how}".strip()
 
 
 def plan_question(run: TeamRun, content: Content) -> str:
