@@ -18,8 +18,8 @@ from agentvine.server.effects import build_effects
 from tests.support.api import Api, Caller
 from tests.support.builders.identity import unique
 from tests.support.changes import Workshop, make_workshop
-from tests.support.models import scripted_model
-from tests.support.space import Json
+from tests.support.models import Model, scripted_model
+from tests.support.space import Json, Space
 from tests.support.tools import using_tools
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
@@ -172,8 +172,8 @@ class Team:
         return made
 
 
-async def begin(api: Api, folder: Path, **fields: Any) -> Team:
-    shop = await make_workshop(api, folder)
+async def begin(api: Api, folder: Path, *, shop: Workshop | None = None, **fields: Any) -> Team:
+    shop = shop or await make_workshop(api, folder)
     part = {"run": {"command": "work", "queue_name": shop.space.queue}}
     roles = dict.fromkeys(("architect", "coder", "tester", "reviewer"), part)
     body = {"goal": "Greet whoever comes.", "repository_id": shop.space.repository_id, **roles}
@@ -181,7 +181,7 @@ async def begin(api: Api, folder: Path, **fields: Any) -> Team:
 
 
 @asynccontextmanager
-async def with_model(api: Api, team: Team, script: str) -> AsyncIterator[None]:
+async def with_model(api: Api, space: Space, script: str) -> AsyncIterator[Model]:
     admin = await api.person(unique("admin"), UserRole.ADMIN)
     async with scripted_model(script) as model:
         provider = {
@@ -190,10 +190,10 @@ async def with_model(api: Api, team: Team, script: str) -> AsyncIterator[None]:
             "key": "sk-canary-0123456789",
             "base_url": model.url,
             "models": [MODEL],
-            "project_id": team.shop.space.project_id,
+            "project_id": space.project_id,
         }
         await admin.post("/model-providers", provider)
-        yield
+        yield model
 
 
 @pytest.mark.slow
@@ -202,7 +202,7 @@ async def test_a_red_test_round_and_a_rejected_review_end_merged_after_two_round
 ):
     team = await begin(shared_api, tmp_path, reviewer={})
     owner, repo = team.shop.space.owner, team.shop.repo
-    async with with_model(shared_api, team, REVIEWS):
+    async with with_model(shared_api, team.shop.space, REVIEWS):
         await team.answer(PLAN)
         planned = await team.until("awaiting_approval")
         assert repo.git("branch", "--list", "agentvine/*") == ""
@@ -279,6 +279,32 @@ def assert_all_is_on_the_record(done: Json, tested_by: str) -> None:
     assert done["total_tokens"] == 2 * 1100
     assert float(done["total_cost_usd"]) == sum(float(each["cost_usd"]) for each in done["steps"])
     assert float(done["total_cost_usd"]) > 0
+
+
+async def test_a_model_that_is_asked_knows_the_rules_documents_and_memories_of_its_agent(
+    shared_api: Api, tmp_path: Path
+):
+    shop = await make_workshop(shared_api, tmp_path, {"RULES.md": "Plan in threes.\n"})
+    space = shop.space
+    of_project = {"project_id": space.project_id}
+    agent = {"name": unique("architect"), "type": "architect", "rules_file_path": "./RULES.md"}
+    made = await space.owner.post("/agents", agent | of_project)
+    fact = {"category": "taste", "key": "tone", "value": "Greet softly.", "importance": 9}
+    await space.owner.call("PUT", f"/agents/{made['id']}/memories", json=fact | of_project)
+    page = {"title": "Manners", "document_type": "guide", "content": "Bow first."}
+    document = await space.owner.post("/documents", page | of_project)
+    rule = {"document_id": document["id"], "task_type": "docs"}
+    await space.owner.post(f"/projects/{space.project_id}/document-rules", rule)
+    answers = {"mode": "sequence", "turns": [{"calls": [{"tool": "answer", "input": PLAN}]}]}
+
+    async with with_model(shared_api, space, json.dumps(answers)) as model:
+        team = await begin(shared_api, tmp_path, shop=shop, architect={})
+        await team.until("awaiting_approval")
+        [request] = model.requests
+
+    told = str(request.body)
+    for words in ("Plan in threes.", "taste/tone: Greet softly.", "Manners", "Bow first."):
+        assert words in told
 
 
 async def test_a_coder_whose_change_conflicts_begins_anew_and_is_told_where(

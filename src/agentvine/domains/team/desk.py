@@ -33,8 +33,9 @@ from agentvine.domains.team import queries, words
 from agentvine.domains.team.answers import keep_answer, refuse
 from agentvine.domains.team.arrows import Act, Next
 from agentvine.domains.team.enums import TeamRole, TeamRunStatus
+from agentvine.domains.team.knowing import read_rules, recall_all
 from agentvine.domains.team.models import TeamRun, TeamStep
-from agentvine.domains.team.moves import Effect, make_move, person_of, show
+from agentvine.domains.team.moves import TASK_TYPES, Effect, make_move, person_of, show
 from agentvine.domains.team.roles import part_of
 from agentvine.domains.team.service import say
 from agentvine.domains.team.states import FINAL, set_status
@@ -259,14 +260,21 @@ class TeamDesk:
             offer = await offer_to(read, payer)
             before = await queries.find_step(read, run, step.role, step.number - 1)
         settings = AgentModelConfig.model_validate(agent.model_config if agent else {})
-        system = [_RULES.format(role=step.role.value), (agent.system_prompt if agent else None)]
+        repository = await self._repository(run)
+        system = [
+            _RULES.format(role=step.role.value),
+            agent.system_prompt if agent else None,
+            await read_rules(self.desk, repository, run, agent),
+        ]
         asked = words.work_of(run, step.role, before.problem if before else None)
-        shown = await self._material(run, step.role)
+        known = await recall_all(self.database, run, agent, TASK_TYPES[step.role])
+        shown = await self._material(repository, run, step.role)
         return _Question(
             model=offer.pick(settings.model),
             payer=payer,
             conversation=Conversation(
-                "\n\n".join(part for part in system if part), f"{asked}\n\n{shown}"
+                "\n\n".join(part for part in system if part),
+                "\n\n".join(part for part in (asked, known, shown) if part),
             ),
             limits=Limits(
                 max_output=settings.max_output_tokens or _MAX_OUTPUT,
@@ -274,9 +282,8 @@ class TeamDesk:
             ),
         )
 
-    async def _material(self, run: TeamRun, role: TeamRole) -> str:
+    async def _material(self, repository: Repository, run: TeamRun, role: TeamRole) -> str:
         """What a role has to go by that has no work tree."""
-        repository = await self._repository(run)
         if role is TeamRole.ARCHITECT:
             seen = await look(self.desk, self.reader, repository, run.target_branch, ())
             shown = await asyncio.to_thread(draw_map, seen.paths, seen.names, _MAP_TOKENS)

@@ -36,7 +36,7 @@ from agentvine.protocol.planning import PlanAcceptIn
 from agentvine.protocol.plans import PlanEditIn
 from agentvine.protocol.tasks import TaskCreateIn, TaskRun
 
-_TYPES = {
+TASK_TYPES = {
     TeamRole.ARCHITECT: TaskType.DOCS,
     TeamRole.CODER: TaskType.BUGFIX,
     TeamRole.TESTER: TaskType.TEST,
@@ -135,7 +135,7 @@ async def _task_for(
         title=words.title_of(run, role),
         description=text,
         repository_id=run.repository_id,
-        type=_TYPES[role],
+        type=TASK_TYPES[role],
         permission=run.permission_level,
         target_branch=run.branch_name if role in _ON_TEAMS_BRANCH else run.target_branch,
         run=how,
