@@ -136,6 +136,13 @@ def measure_ours(run: Run) -> None:
                     ours.drain(run.services, p, count=run.count(c), batch=b)
                 ),
             )
+    for batch in (1, 10, 100):
+        run.add(
+            f"the floor of the orders alone, batch {batch}",
+            lambda b=batch: uvloop.run(
+                floor.drain(run.services, count=run.count(_BATCHES[b]), batch=b, is_alone=True)
+            ),
+        )
     for without, batches in (("", (1, 10, 100)), ("indexes", (10, 100)), ("keys", (10, 100))):
         for batch in batches:
             run.add(

@@ -24,7 +24,7 @@ def test_the_benchmark_of_our_own_queue_runs_and_writes_its_table(tmp_path: Path
         for line in table.read_text().splitlines()
         if "AgentVine" in line or "the floor" in line
     ]
-    assert len(rows) == 7 + 7
+    assert len(rows) == 7 + 10
     for row in rows:
         jobs_a_second, cpu_a_job = (float(row[column].replace(",", "")) for column in (2, 4))
         assert jobs_a_second > 0
