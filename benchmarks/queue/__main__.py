@@ -14,7 +14,7 @@ from pathlib import Path
 import uvloop
 
 from agentvine.reactions.shortcuts import PLAIN
-from benchmarks.queue import floor, ours, raw
+from benchmarks.queue import floor, lite, ours, raw
 from benchmarks.queue.cost import Cost
 from benchmarks.queue.services import Services, running_services
 
@@ -103,25 +103,35 @@ def main() -> int:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.queue")
     parser.add_argument("--scale", type=float, default=1.0, help="of the numbers of jobs")
-    parser.add_argument("--only", choices=["ours", "others"], help="leave out the rest")
+    parser.add_argument("--only", choices=["ours", "others", "sqlite"], help="leave out the rest")
     parser.add_argument("--out", type=Path, help="write the table here")
     options = parser.parse_args()
+    tables: list[str] = []
+    run = _measured(options.only, options.scale) if options.only != "sqlite" else None
+    if run is not None:
+        tables.append(run.table("python -m benchmarks.queue " + " ".join(sys.argv[1:])))
+    if options.only in (None, "sqlite"):
+        with tempfile.TemporaryDirectory() as folder:
+            tables.append(lite.measure(Path(folder), options.scale))
+    print("\n".join(tables))
+    if options.out:
+        options.out.write_text("\n".join(tables))
+    return 1 if run is not None and any(math.isnan(rate) for _, rate, _ in run.rows) else 0
+
+
+def _measured(only: str | None, scale: float) -> Run:
     with running_services() as services:
         services.postgres.create_database("raw")
-        run = Run(services, options.scale)
+        run = Run(services, scale)
         run.baseline()
-        if options.only != "others":
+        if only != "others":
             measure_ours(run)
             run.baseline()
-        if options.only != "ours":
+        if only != "ours":
             for system, count in _OTHERS.items():
                 run.add(system, lambda s=system, c=count: other(run.services, s, run.count(c)))
             run.baseline()
-    table = run.table("python -m benchmarks.queue " + " ".join(sys.argv[1:]))
-    print(table)
-    if options.out:
-        options.out.write_text(table)
-    return 1 if any(math.isnan(rate) for _, rate, _ in run.rows) else 0
+    return run
 
 
 def measure_ours(run: Run) -> None:
@@ -155,12 +165,6 @@ def measure_ours(run: Run) -> None:
         "AgentVine, whole life, the long way, batch 10",
         lambda: uvloop.run(ours.drain(run.services, None, count=500, batch=10)),
     )
-    for batch in (1, 10):
-        path = run.services.folder / f"raw{batch}.db"
-        run.add(
-            f"plain sqlite3, FULL, batch {batch}",
-            lambda b=batch, p=path: raw.drain_sqlite(p, count=run.count(3000), batch=b),
-        )
 
 
 def other(services: Services, system: str, count: int) -> float:

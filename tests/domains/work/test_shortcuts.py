@@ -168,7 +168,7 @@ def _plain(row: Mapping[str, Any], names: dict[str, str]) -> dict[str, Any]:
 
 async def test_a_claim_stops_where_the_worker_has_no_room(shared_database: Database):
     crew = await make_crew(shared_database)
-    await crew.enqueue_many(4)
+    orders = await crew.enqueue_many(4)
     worker = await crew.worker(max_concurrent_tasks=3)
 
     assert len(await by_shortcut(worker, 2) or ()) == 2
@@ -179,6 +179,7 @@ async def test_a_claim_stops_where_the_worker_has_no_room(shared_database: Datab
     async with shared_database.transaction() as tx:
         (await tx.get_one(Worker, worker.worker_id)).max_concurrent_tasks = 1
     assert await by_shortcut(worker) == []
+    assert (await crew.order(orders[3])).status is OrderStatus.PENDING
 
 
 async def test_claims_of_one_worker_at_once_keep_to_its_limit(shared_database: Database):
