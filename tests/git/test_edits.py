@@ -40,6 +40,17 @@ async def test_files_are_made_changed_patched_and_removed_in_one_commit(git: Git
     assert source.git("log", "-1", "--format=%B", made) == "Change it\n\nWhy: so"
 
 
+async def test_a_repository_of_long_ids_is_changed_alike(git: Git, tmp_path: Path):
+    source = Repo(tmp_path / "long")
+    source.path.mkdir()
+    source.git("init", "-q", "-b", "main", "--object-format=sha256")
+    source.commit({"old.txt": "old\n", "kept.txt": "kept\n"})
+
+    made = await commit(git, source, FileEdit(path="old.txt"))
+
+    assert source.files(made) == ["kept.txt"]
+
+
 def patch_of(path: str, *lines: str, old: str = "") -> bytes:
     head = f"--- a/{old or path}\n+++ b/{path}\n"
     return (head + "".join(f"{line}\n" for line in lines)).encode()
@@ -58,6 +69,7 @@ REFUSED = {
     "outside": FileEdit(path="../x", content=b"x", must_be_new=True),
     "absolute": FileEdit(path="/etc/x", content=b"x", must_be_new=True),
     "git's own": FileEdit(path="a/.Git/hooks/x", content=b"x", must_be_new=True),
+    "below a file that is made": FileEdit(path="fits.txt/x", content=b"x", must_be_new=True),
     "nothing new": FileEdit(path="README.md", content=b"hello\n"),
     "a patch that does not fit": FileEdit(
         path="src/app.py", patch=PATCH.replace(b"-y = 2", b"-y = 3")

@@ -7,6 +7,7 @@ no link is followed, made or changed, no submodule, nothing named ``.git``.
 import re
 import tempfile
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -55,10 +56,12 @@ async def commit_edits(
         clean_room(locate(repository), index=Path(folder) / "index") as room,
     ):
         before = await _files_of(git, room, check_commit_id(base))
+        files = before.keys() | {edit.path for edit in edits}
         for edit in edits:
-            _check(edit, before)
+            _check(edit, before, files)
         await git.run(room, "read-tree", base)
-        await _store(git, room, [edit for edit in edits if edit.patch is None], before)
+        whole = [edit for edit in edits if edit.patch is None]
+        await _store(git, room, whole, before, id_length=len(base))
         for edit in edits:
             if edit.patch is not None:
                 await _patch(git, room, edit.path, edit.patch)
@@ -78,12 +81,12 @@ async def _files_of(git: Git, room: Place, commit: str) -> dict[str, str]:
     return found
 
 
-def _check(edit: FileEdit, before: dict[str, str]) -> None:
+def _check(edit: FileEdit, before: dict[str, str], files: AbstractSet[str]) -> None:
     path = PurePosixPath(edit.path)
     if (why := why_not_inside(edit.path)) is not None:
         raise EditRefused(f"{edit.path} {why}.", files=[edit.path])
     for parent in map(str, path.parents):
-        if parent in before:
+        if parent in files:
             raise EditRefused(f"{parent} is no folder, but holds {path}.", files=[edit.path])
     mode = before.get(edit.path)
     if edit.must_be_new:
@@ -96,12 +99,14 @@ def _check(edit: FileEdit, before: dict[str, str]) -> None:
         raise EditRefused(f"{edit.path} is a link or a submodule.", files=[edit.path])
 
 
-async def _store(git: Git, room: Place, edits: Sequence[FileEdit], before: dict[str, str]) -> None:
+async def _store(
+    git: Git, room: Place, edits: Sequence[FileEdit], before: dict[str, str], *, id_length: int
+) -> None:
     lines: list[bytes] = []
     for edit in edits:
         name = edit.path.encode("utf-8", "surrogateescape")
         if edit.content is None:
-            lines.append(b"0 " + b"0" * 40 + b"\t" + name)
+            lines.append(b"0 " + b"0" * id_length + b"\t" + name)
             continue
         blob = text(await git.run(room, "hash-object", "-w", "--stdin", stdin=edit.content))
         lines.append(f"{before.get(edit.path, _FILE)} {blob}\t".encode() + name)
