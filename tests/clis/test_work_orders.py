@@ -70,6 +70,42 @@ turns:
     calls: [{write_file: {path: copied.txt, content: "hello\\n"}}]
   - text: All is done.
 """
+TEAM = """
+usage: {input: 1111, output: 22}
+conversations:
+  - when: {prompt: "Plan how this goal is reached"}
+    turns:
+      - calls:
+          - write_file:
+              path: agentvine-answer.json
+              content: >-
+                {"feature_plan": {"goal": "Greet."},
+                "steps": [{"key": "greet", "title": "Write hello.txt"}]}
+      - text: That is the plan.
+  - when: {prompt: "Test .round 1.: Greet"}
+    turns:
+      - calls:
+          - write_file: {path: agentvine-answer.json, content: '{"outcome": "pass"}'}
+      - text: It is good.
+  - when: {prompt: "Find out whether this goal is reached"}
+    turns:
+      - calls:
+          - write_file:
+              path: agentvine-answer.json
+              content: >-
+                {"outcome": "fail",
+                "findings": [{"path": "hello.txt", "line": 1, "text": "Say whom you greet."}]}
+      - text: It is not good.
+  - when: {prompt: "Review what the team has done"}
+    turns: [{calls: [{tool: answer, input: {outcome: approve}}]}]
+  - when: {prompt: "hello.txt:1: Say whom you greet."}
+    turns:
+      - calls: [{run_command: {command: "echo hello, you > hello.txt"}}]
+      - text: It says so now.
+  - turns:
+      - calls: [{write_file: {path: hello.txt, content: "hello\\n"}}]
+      - text: It greets.
+"""
 # Its sandbox lets a command write only where its model says that it must.
 ESCALATED = TWO_STEPS.replace(
     '{run_command: {command: "cp hello.txt copied.txt"}}',
@@ -306,6 +342,44 @@ def test_what_people_deny_is_not_done_and_what_they_answer_reaches_the_model(
     assert "copied.txt" in diff
     assert "forbidden.txt" not in diff
     assert "chose: Blue" in str(scripted.requests[-1].body)
+
+
+@pytest.mark.parametrize("name", short_form("claude-code"))
+def test_a_team_of_agents_and_a_reviewer_by_the_door_alone_rework_and_merge(
+    name: str, team: Sandbox, repo: Repo, upstream: tuple[ScriptedUpstream, str]
+):
+    scripted, _ = upstream
+    scripted.requests.clear()
+    scripted.play(parse_script(TEAM))
+    project = team.run("repo", "register", str(repo.path), "--json").json["project_id"]
+    model = ("--model", MODELS.get(name, "gpt-5.5"), "--project", project)
+    for role in ("architect", "coder", "tester"):
+        made = team.run("agent", "create", role, "--type", role, "--runtime", name, *model)
+        assert made.exit_code == 0, made
+    assert team.run("agent", "create", "judge", "--type", "reviewer", *model).exit_code == 0
+
+    goal = ("team", "run", "Greet.", "--repo", str(repo.path), "--permission", "autonomous")
+    run_id = team.run(*goal, "--json").json["id"]
+
+    def over() -> Any:
+        for question in team.run("inbox", "--json", cwd=repo.path).json["questions"]:
+            team.run("answer", question["id"], "--allow", cwd=repo.path)
+        shown = team.run("team", "show", run_id, "--json").json
+        return shown if shown["status"] in {"completed", "waiting", "failed"} else None
+
+    done = wait_until(over, "the end of the run", seconds=600)
+
+    assert done["status"] == "completed", done
+    assert repo.show("main", "hello.txt") == "hello, you"
+    assert [(each["role"], each["outcome"]) for each in done["verdicts"]] == [
+        ("tester", "fail"),
+        ("tester", "pass"),
+        ("reviewer", "approve"),
+    ]
+    assert Decimal(done["total_cost_usd"]) > 0
+    calls, tokens_in, tokens_out = told(scripted.requests)
+    assert calls > 0
+    assert done["total_tokens"] == tokens_in + tokens_out
 
 
 def processes_in(team: Sandbox) -> list[tuple[psutil.Process, list[str]]]:
