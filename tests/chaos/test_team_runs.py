@@ -2,9 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TypeVar
 from uuid import UUID
 
 import pytest
@@ -13,6 +12,7 @@ from pydantic import SecretStr
 from agentvine.client import Client
 from agentvine.config.settings import DatabaseSettings
 from agentvine.kit.errors import Conflict, Unavailable
+from agentvine.protocol.conversations import MessageOut
 from agentvine.protocol.enums import ModificationStatus, ProviderKind
 from agentvine.protocol.modifications import ModificationOut
 from agentvine.protocol.projects import RepositoryCreateIn
@@ -27,13 +27,11 @@ from agentvine.protocol.team import (
     TeamRunOut,
     TeamRunStatus,
 )
-from tests.support.fleet import Fleet
+from tests.support.fleet import Fleet, insist
 from tests.support.models import scripted_model
 from tests.support.repositories import make_repo
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
-
-T = TypeVar("T")
 
 _OVER = {TeamRunStatus.COMPLETED, TeamRunStatus.FAILED, TeamRunStatus.WAITING}
 _NOT_PASSED = {TeamRunStatus.FAILED, TeamRunStatus.WAITING, TeamRunStatus.CANCELLED}
@@ -98,15 +96,6 @@ async def fleet(
     fleet.stop()
 
 
-async def insist(ask: Callable[[], Awaitable[T]]) -> T:
-    """Ask until a server has lived long enough to answer."""
-    while True:
-        try:
-            return await ask()
-        except Unavailable:
-            await asyncio.sleep(0.05)
-
-
 async def begin(owner: Client, location: Path, model_url: str) -> TeamRunOut:
     repository = await owner.repositories.create(RepositoryCreateIn(location=str(location)))
     await owner.providers.create(
@@ -159,11 +148,14 @@ async def test_killed_at_every_arrow_a_team_ends_merged_and_does_nothing_twice(
         tasks = await insist(owner.tasks.list().all)
         told = {task.id: task.description or "" for task in tasks}
         changes = await insist(owner.modifications.list().all)
+        assert run.conversation_id is not None
+        talk = await insist(owner.conversations.chat(run.conversation_id).all)
+        messages = await insist(owner.conversations.messages(run.conversation_id).all)
 
     assert_each_arrow_was_deadly((tmp_path / "deaths").read_text())
     assert_each_step_was_made_once(run, told)
     assert_verdicts_went_back(run, told)
-    assert run.total_tokens >= 2 * 1100  # a question whose server died was put once more
+    assert_all_is_on_the_record(run, [each.text for each in talk], messages)
     assert repo.git("show", "main:greet.txt") == "hello there"
     assert repo.git("branch", "--list", "agentvine/*") == ""
     merged = repo.git("log", "--format=%(trailers:key=AgentVine-Modification,valueonly)", "main")
@@ -183,6 +175,25 @@ def assert_each_step_was_made_once(run: TeamRunDetailOut, told: dict[UUID, str])
     assert Counter((step.role, step.round) for step in run.steps) == Counter(_STEPS)
     assert Counter(told.keys()) == Counter(step.task_id for step in run.steps if step.task_id)
     assert {step.number for step in run.steps} == {1}
+
+
+def assert_all_is_on_the_record(
+    run: TeamRunDetailOut, talk: list[str], messages: list[MessageOut]
+) -> None:
+    assert run.total_tokens >= 2 * 1100  # a question whose server died was put once more
+    assert run.total_cost_usd == sum(step.cost_usd for step in run.steps) > 0
+    assert sum(each.tokens_in + each.tokens_out for each in messages) == run.total_tokens
+    assert sum(each.cost_usd for each in messages) == run.total_cost_usd
+    told = Counter(text for text in talk if text.startswith(("tester: ", "reviewer: ")))
+    assert {text.splitlines()[0] for text in told} == {
+        "tester: fail.",
+        "tester: pass.",
+        "reviewer: changes requested. Say whom you greet.",
+        "reviewer: approve.",
+    }
+    assert sum(told.values()) == len(run.verdicts)
+    for round_ in (1, 2):
+        assert talk.count(f"Round {round_} of rework begins.") == 1
 
 
 def assert_verdicts_went_back(run: TeamRunDetailOut, told: dict[UUID, str]) -> None:

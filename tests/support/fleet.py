@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 import pytest
@@ -19,12 +21,24 @@ from agentvine.domains.identity import service as identity
 from agentvine.domains.identity import tokens
 from agentvine.domains.identity.enums import TokenKind
 from agentvine.kit.clock import SystemClock
-from agentvine.kit.errors import AppError
+from agentvine.kit.errors import AppError, Unavailable
 from tests.support.http import free_port
 
 _ROOT = Path(__file__).parents[2]
 _READY_SECONDS = 120.0  # a busy machine takes its time
 _LOOK_AGAIN_SECONDS = 0.05
+
+
+T = TypeVar("T")
+
+
+async def insist(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask until a server has lived long enough to answer."""
+    while True:
+        try:
+            return await ask()
+        except Unavailable:
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
 
 @dataclass
