@@ -122,6 +122,13 @@ async def _all_documents(read: ReadSession, language: Language, made: Filled) ->
     return await queries.search_documents(read, _ADMIN, words, Wanted(), limit=20)
 
 
+async def _documents_of_20_projects(read: ReadSession, language: Language, made: Filled) -> object:
+    words = language.say(language.chance.randint(1, 3))
+    owner_id = made.projects[0].owner_id
+    owner = UserActor(user_id=owner_id, username="bench", role="developer")
+    return await queries.search_documents(read, owner, words, Wanted(), limit=20)
+
+
 async def _recall(read: ReadSession, language: Language, made: Filled) -> object:
     agent = language.chance.choice(made.agents)
     asked = Asked(text=language.say(3), project_id=agent.project_id)
@@ -141,6 +148,7 @@ async def _for_a_run(read: ReadSession, language: Language, made: Filled) -> obj
 _SEARCHES: Mapping[str, Search] = {
     "1 to 3 words in the documents of a project": _documents_of_a_project,
     "1 to 3 words in all documents": _all_documents,
+    "1 to 3 words in the documents of one's 20 projects": _documents_of_20_projects,
     "3 words in what an agent remembers": _recall,
     "what matters most to an agent": _most_important,
     "30 words, for the brief of a run": _for_a_run,

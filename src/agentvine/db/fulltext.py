@@ -24,6 +24,7 @@ from sqlalchemy import (
     func,
     literal,
     literal_column,
+    or_,
     select,
     table,
 )
@@ -39,6 +40,13 @@ MAX_RANKED = 1000
 
 MAX_RANKED_BY_ANY = 500
 """The same where any of the words will do: there are up to thirty, and each row has some."""
+
+_MANY_FOR_SQLITE, _MANY_FOR_POSTGRES = 52, 5
+"""From so many owners on, the rows themselves are asked whose they are.
+
+Each owner is one more list of the index to be merged. Measured with 10,000 rows and 21 owners:
+SQLite does that in a third of the time that it takes by the rows, PostgreSQL in five times as much.
+"""
 
 _LANGUAGE: ColumnElement[str] = literal_column("'english'")
 _HEAD_WEIGHT, _BODY_WEIGHT = 4.0, 1.0
@@ -84,8 +92,10 @@ class SqliteFullText:
         itself: ColumnElement[Any] = literal_column(index.name)
         words = table(index.name, column("ident", Uuid()), column("rowid"))
         rank = -func.bm25(itself, 0.0, 0.0, _HEAD_WEIGHT, _BODY_WEIGHT, type_=Float())
-        found = itself.op("MATCH")(_match(query, scope))
-        statement = select(words.c.ident, rank.label("rank")).where(found)
+        by_words, by_rows = _parted(scope, _MANY_FOR_SQLITE)
+        found = itself.op("MATCH")(_match(query, by_words))
+        narrowed = _belongs(index, words.c.ident, by_rows)
+        statement = select(words.c.ident, rank.label("rank")).where(found, *narrowed)
         return statement.order_by(words.c.rowid.desc()).limit(_most_ranked(query)).subquery()
 
 
@@ -97,13 +107,14 @@ class PostgresFullText:
         words = table(index.name, column("ident", Uuid()), column("words", TSVECTOR()))
         wanted = _tsquery(query)
         found = wanted
-        for name, values in scope.items():
+        by_words, by_rows = _parted(scope, _MANY_FOR_POSTGRES)
+        for name, values in by_words.items():
             tokens = _tokens(name, values, " | ")
             token = func.to_tsquery(literal_column("'simple'"), tokens, type_=TSQUERY())
             found = found.op("&&", return_type=TSQUERY())(token)
         newest = (
             select(words.c.ident, words.c.words)
-            .where(words.c.words.op("@@")(found))
+            .where(words.c.words.op("@@")(found), *_belongs(index, words.c.ident, by_rows))
             .order_by(words.c.ident.desc())
             .limit(_most_ranked(query))
             .subquery()
@@ -143,6 +154,29 @@ def keep_words(index: WordIndex, registry: Registry = REGISTRY) -> None:
             # Columns named here could not be dropped there; the function looks at them itself.
             postgresql=f"AFTER {verb.upper()} {call}",
         )
+
+
+def _parted(scope: Scope, many: int) -> tuple[Scope, Scope]:
+    """What the index of words narrows to, and what is left to the rows that it is about."""
+    by_words = {name: values for name, values in scope.items() if len(values) < many}
+    return by_words, {name: scope[name] for name in scope if name not in by_words}
+
+
+def _belongs(
+    index: WordIndex, ident: ColumnElement[Any], scope: Scope
+) -> list[ColumnElement[bool]]:
+    rows = table(index.table, column("id", Uuid()), *(column(name, Uuid()) for name in scope))
+    return [
+        ident.in_(select(rows.c.id).where(_is_one_of(rows.c[name], values)))
+        for name, values in scope.items()
+    ]
+
+
+def _is_one_of(
+    owner: ColumnElement[Any], values: Sequence[uuid.UUID | None]
+) -> ColumnElement[bool]:
+    named = owner.in_([each for each in values if each is not None])
+    return or_(named, owner.is_(None)) if None in values else named
 
 
 def _most_ranked(query: WordQuery) -> int:

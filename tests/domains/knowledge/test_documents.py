@@ -5,8 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text
 
+from agentvine.db.fulltext import MAX_RANKED
+from agentvine.domains.knowledge.models import ContextDocument
+from agentvine.domains.projects.models import Project
+from agentvine.kit.ids import new_id
 from agentvine.protocol.enums import UserRole
 from tests.support.api import Api, Caller
 from tests.support.builders.identity import unique
@@ -148,6 +152,29 @@ async def test_nobody_finds_documents_of_projects_that_they_may_not_see(shared_a
     await stranger.refused("GET", f"/documents/{mine['id']}", 404)
     refused = await shelf.owner.refused("DELETE", f"/documents/{shared['id']}", 403)
     assert refused["code"] == "document_forbidden"
+
+
+@pytest.mark.parametrize("count", [6, 60])
+async def test_newer_documents_of_others_hide_none_of_one_s_many_projects(
+    shared_api: Api, count: int
+):
+    shelf, others = await make_shelf(shared_api), await make_shelf(shared_api)
+    word = unique("word").replace("-", "").replace("_", "")
+    await shelf.write("Mine", word)
+    owner_id = shelf.owner.actor.user_id
+    more = [{"id": new_id(), "name": unique("more"), "owner_id": owner_id} for _ in range(count)]
+    theirs = [
+        {"id": new_id(), "title": "Theirs", "content": word, "document_type": "guide"}
+        | {"project_id": uuid.UUID(others.project_id)}
+        for _ in range(MAX_RANKED)
+    ]
+    async with shared_api.database.transaction() as tx:
+        await tx.execute(insert(Project), more)
+        await tx.execute(insert(ContextDocument), theirs)
+
+    found = await shelf.owner.get("/documents/search", params={"query": word})
+
+    assert [each["document"]["title"] for each in found["items"]] == ["Mine"]
 
 
 async def test_a_folder_that_is_imported_again_changes_what_has_changed(shared_api: Api):

@@ -12,9 +12,12 @@ from sqlalchemy import select, update
 from agentvine.db.session import Database, ReadSession
 from agentvine.domains.agents import recall
 from agentvine.domains.agents.recall import Asked
+from agentvine.domains.identity.models import User
 from agentvine.domains.knowledge import queries, rules
 from agentvine.domains.knowledge.models import ContextDocument
 from agentvine.domains.knowledge.queries import Wanted
+from agentvine.domains.projects.enums import MemberRole
+from agentvine.domains.projects.models import ProjectMember
 from agentvine.kit.actor import SYSTEM, UserActor
 from agentvine.kit.clock import SystemClock
 from agentvine.kit.ids import new_id
@@ -36,6 +39,8 @@ Search = Callable[[ReadSession, Filled, str], Awaitable[object]]
 class Library:
     database: Database
     made: Filled
+    member: UserActor
+    """Who sees some of the projects, and is no admin."""
     word: str
     """One that few rows have: for half of them a database would rightly read the whole table."""
 
@@ -50,9 +55,21 @@ async def library(
             language = Language()
             sizes = {"documents": 3000, "memories": 6000, "agents": 6, "words": (10, 30)}
             made = await fill(database, language, **sizes)
-            yield Library(database, made, language.words[2000])
+            yield Library(database, made, await a_member(database, made), language.words[2000])
         finally:
             await database.close()
+
+
+async def a_member(database: Database, made: Filled) -> UserActor:
+    async with database.transaction() as tx:
+        member = User(username="member", email="member@example.org", password_hash="-")
+        tx.add(member)
+        await tx.flush()
+        tx.add_all(
+            ProjectMember(project_id=project.id, user_id=member.id, role=MemberRole.DEVELOPER)
+            for project in made.projects[:6]
+        )
+    return UserActor(user_id=member.id, username="member", role="developer")
 
 
 async def documents(read: ReadSession, made: Filled, word: str) -> object:
@@ -116,6 +133,20 @@ async def test_no_search_looks_at_all_rows(library: Library, search: Search):
         for table in BIG:
             assert not re.search(rf"(SCAN|Seq Scan on) {table}\b", plan), plan
             assert f"Seq Scan on {table}_words" not in plan, plan
+
+
+async def test_of_several_projects_documents_are_found_by_their_words(library: Library):
+    with statements_of(library.database) as seen:
+        async with library.database.read() as read:
+            await queries.search_documents(read, library.member, library.word, Wanted(), limit=20)
+    plans = [await plan_of(library.database, *each) for each in seen]
+    (plan,) = [each for each in plans if "_words" in each]
+    for each in plans:
+        assert not re.search(r"(SCAN|Seq Scan on) context_documents\b", each), each
+    if library.database.dialect.serialises_writers:
+        assert "VIRTUAL TABLE INDEX" in plan, plan
+    else:
+        assert "Bitmap Index Scan on idx_context_documents_words" in plan, plan
 
 
 async def test_documents_with_a_rare_tag_are_found_by_its_index(library: Library):

@@ -23,7 +23,7 @@ from agentvine.kit.pagination import Page, PageRequest
 from agentvine.kit.words import WordQuery, parse_words, snippet
 from agentvine.protocol.documents import ComparisonOut
 
-_MAX_SCOPES = 50
+_MAX_SCOPES = 1000
 """Of more projects than this a search is not narrowed to them beforehand."""
 
 
