@@ -1,6 +1,7 @@
 """Our own tools as an agent or a person's assistant uses them: by the protocol's own client."""
 
 import asyncio
+import base64
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -31,6 +32,15 @@ class Tools:
         [content] = result.content
         assert content.type == "text"
         return result.is_error, content.text
+
+    async def look(self, name: str, /, **given: Any) -> tuple[str, str, bytes]:
+        """The line, the kind and the content of a picture that a tool shows."""
+        result = await self.client.call_tool(name, given)
+        line, picture = result.content
+        assert not result.is_error
+        assert line.type == "text"
+        assert picture.type == "image"
+        return line.text, picture.mime_type, base64.b64decode(picture.data)
 
     async def use(self, name: str, /, **given: Any) -> str:
         """What a call that must succeed says."""

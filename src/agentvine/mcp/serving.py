@@ -4,6 +4,7 @@ Importing this takes half a second, most of it for the shapes of the protocol's 
 why ``door`` does it when the first caller comes.
 """
 
+import base64
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -68,8 +69,12 @@ class McpServer:
         self, context: Context, params: types.CallToolRequestParams
     ) -> types.CallToolResult:
         done = await self._toolbox.use(_caller(context), params.name, params.arguments)
-        content = types.TextContent(type="text", text=done.text)
-        return types.CallToolResult(content=[content], is_error=done.is_error)
+        content: list[types.ContentBlock] = [types.TextContent(type="text", text=done.text)]
+        if done.picture is not None:
+            data = base64.b64encode(done.picture.content).decode()
+            kind = done.picture.media_type
+            content.append(types.ImageContent(type="image", data=data, mime_type=kind))
+        return types.CallToolResult(content=content, is_error=done.is_error)
 
 
 def _told(tool: Tool) -> types.Tool:

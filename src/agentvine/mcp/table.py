@@ -22,13 +22,22 @@ log = structlog.get_logger(__name__)
 Shape: TypeAlias = type[BaseModel]
 
 
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture for a model to look at, and a line about it."""
+
+    text: str
+    media_type: str
+    content: bytes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunTool:
     """A tool for agents: what it takes, whose docstring says what it is for, and what it does."""
 
     name: str
     takes: Shape
-    do: Callable[[RunCall, Any], Awaitable[str]]
+    do: Callable[[RunCall, Any], Awaitable[str | Picture]]
     is_read_only: bool = False
     how_to_get_more: str = "Ask for less at a time."
 
@@ -54,6 +63,7 @@ class Done:
 
     text: str
     is_error: bool = False
+    picture: Picture | None = None
 
 
 class Toolbox:
@@ -78,7 +88,7 @@ class Toolbox:
                 f"There is no tool {name!r}; there are: {', '.join(self.offered(call))}.", True
             )
         try:
-            text = await _do(tool, call, tool.takes.model_validate(dict(given or {})))
+            told = await _do(tool, call, tool.takes.model_validate(dict(given or {})))
         except ValidationError as error:
             return Done(_problems(error), is_error=True)
         except AppError as error:
@@ -86,10 +96,12 @@ class Toolbox:
         except Exception:  # lint: allow AV007 (the last resort of a tool, as of a route)
             log.exception("tool.failed", tool=name)
             return Done(_BUG, is_error=True)
-        return Done(_bounded(text, tool.how_to_get_more))
+        if isinstance(told, Picture):
+            return Done(told.text, picture=told)
+        return Done(_bounded(told, tool.how_to_get_more))
 
 
-async def _do(tool: Tool, call: RunCall | PersonCall, given: BaseModel) -> str:
+async def _do(tool: Tool, call: RunCall | PersonCall, given: BaseModel) -> str | Picture:
     if isinstance(tool, RunTool):
         assert isinstance(call, RunCall), "it was offered to a run"
         return await tool.do(call, given)

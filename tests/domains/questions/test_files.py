@@ -17,6 +17,7 @@ from tests.support.tools import tool_key, using_tools
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+PNG = b"\x89PNG\r\n\x1a\n and what follows"
 STEERS = {"can_pause": True, "steers": ["claude-code"]}
 
 
@@ -188,7 +189,7 @@ async def test_an_earlier_worker_that_would_lose_files_is_sent_none_and_who_send
         assert problem["code"] == "files_unsupported"
 
 
-async def test_an_agent_sends_texts_with_its_question_and_reads_those_of_the_answer(
+async def test_an_agent_sends_texts_with_its_question_and_reads_or_sees_files_of_the_answer(
     shared_api: Api,
 ):
     # Past the worker, so whatever that can do.
@@ -206,11 +207,15 @@ async def test_an_agent_sends_texts_with_its_question_and_reads_those_of_the_ans
         content = await owner.call("GET", f"{path}/attachments/{sent['id']}")
         text = await put(owner, path, b"not yet", "notes.txt")
         picture = await put(owner, path, b"\xff\xfe\0", "a.png", "image/png")
-        ids = [text["id"], picture["id"]]
+        large = await put(owner, path, PNG.ljust(3_500_001, b"\xff"), "b.png", "image/png")
+        seen = await put(owner, path, PNG, "c.txt")
+        ids = [text["id"], picture["id"], large["id"], seen["id"]]
         await owner.post(f"{path}/answer", {"text": "See there.", "attachments": ids})
         told = await tools.use("ask_human", **asked)
         read = await tools.use("read_attachment", attachment=text["id"])
+        shown = await tools.look("read_attachment", attachment=seen["id"])
         binary = await tools.refused("read_attachment", attachment=picture["id"])
+        too_large = await tools.refused("read_attachment", attachment=large["id"])
         none = await tools.refused("read_attachment", attachment=question["id"])
     brief = await run.worker.caller.post(
         f"/executions/{run.order['execution_id']}/brief", claim_of(run.order)
@@ -220,7 +225,9 @@ async def test_an_agent_sends_texts_with_its_question_and_reads_those_of_the_ans
     assert "an object with name and text" in wrong
     assert f"[file notes.txt, text/plain, 7 bytes (id {text['id']})]" in told
     assert read == "not yet"
-    assert "(attachment_not_text)" in binary
+    assert shown == (f"c.txt, image/png, {len(PNG)} bytes:", "image/png", PNG)
+    assert "is no UTF-8, and no picture. (attachment_not_text)" in binary
+    assert "is a picture that is too large. (attachment_not_text)" in too_large
     assert "(attachment_not_found)" in none
     [answer] = brief["answers"]
     assert f"notes.txt (id {text['id']})" in answer["answer"]

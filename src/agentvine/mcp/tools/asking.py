@@ -14,8 +14,8 @@ from agentvine.domains.questions.waiting import AnswerRoom
 from agentvine.kit.errors import Invalid
 from agentvine.kit.redaction import mask_shapes
 from agentvine.mcp.calls import RunCall
-from agentvine.mcp.documents import text_part
-from agentvine.mcp.table import RunTool
+from agentvine.mcp.documents import picture_kind, text_part
+from agentvine.mcp.table import Picture, RunTool
 from agentvine.mcp.words import ToolInput, answer_words, read_id
 from agentvine.protocol.conversations import MAX_ATTACHMENTS
 from agentvine.protocol.questions import (
@@ -39,8 +39,12 @@ _GONE = "The question was withdrawn; decide it yourself, and say what you decide
 _DENIED = "Decide it yourself, and say what you decided."
 
 
+_MAX_PICTURE_BYTES = 3_500_000
+"""What models' providers take at most, as base64 of it is a third more."""
+
+
 class NotText(Invalid):
-    """The file is no text."""
+    """The file is neither a text nor a picture to be looked at."""
 
     code = "attachment_not_text"
 
@@ -76,9 +80,10 @@ class AskHuman(ToolInput):
 
 
 class ReadAttachment(ToolInput):
-    """Read a text file that came with an answer or a message to you, part by part where it is long.
+    """Read a text that came with an answer or a message to you, or look at a picture.
 
-    Answers name the ids of their files. What is no text cannot be read so: say what you need of it.
+    Answers name the ids of their files. A long text comes part by part. What is neither text nor
+    picture cannot be read so: say what you need of it.
     """
 
     attachment: str = Field(min_length=1, max_length=40, description="Its id.")
@@ -121,15 +126,19 @@ async def _send(call: RunCall, question_id: uuid.UUID, files: list[dict[str, str
         )
 
 
-async def _read(call: RunCall, given: ReadAttachment) -> str:
+async def _read(call: RunCall, given: ReadAttachment) -> str | Picture:
     attachment_id = read_id(given.attachment, "file")
     async with call.state.database.read() as read:
         file = await service.get_file_of_claim(read, call.run.worker, call.claim, attachment_id)
     content = await call.state.effect(AttachmentDesk).read(file.file_path)
+    kind = picture_kind(content)
+    if kind is not None and len(content) <= _MAX_PICTURE_BYTES:
+        return Picture(f"{file.file_name}, {kind}, {len(content)} bytes:", kind, content)
     try:
         return text_part(content.decode(), given.start)
     except UnicodeDecodeError:
-        raise NotText(f"{file.file_name} has {len(content)} bytes that are no UTF-8.") from None
+        what = "a picture that is too large" if kind else "no UTF-8, and no picture"
+        raise NotText(f"{file.file_name}, {len(content)} bytes, is {what}.") from None
 
 
 def _key(given: AskHuman) -> str:

@@ -16,6 +16,7 @@ _KINDS = {"Accept": "application/json, text/event-stream"}
 _SECONDS = 60.0
 _NOT_OFFERED = (ASK_HUMAN, "record_usage")
 """It asks by a tool of its own, and what it uses is counted already."""
+_NOT_SHOWN = "[A picture, which you cannot see here: ask what is on it, if you need to know.]"
 _BROKEN = (httpx2.HTTPError, ValueError, KeyError, TypeError)
 
 
@@ -32,7 +33,7 @@ class OwnTools:
         params = {"name": name, "arguments": dict(given)}
         try:
             result = await _send(self.access, self.http, "tools/call", params)
-            text = "\n".join(part["text"] for part in result["content"])
+            text = "\n".join(part.get("text", _NOT_SHOWN) for part in result["content"])
         except _BROKEN as error:
             return f"The tool could not be called: {error}. Go on without it.", True
         return text, bool(result.get("isError"))
