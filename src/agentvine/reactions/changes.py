@@ -16,6 +16,7 @@ from agentvine.domains.modifications.models import Modification
 from agentvine.domains.tasks import files
 from agentvine.domains.tasks import queries as tasks
 from agentvine.domains.tasks import service as task_service
+from agentvine.domains.tasks.context import read_context, write_context
 from agentvine.domains.tasks.enums import TaskStatus
 from agentvine.domains.tasks.events import TaskCancelRequested
 from agentvine.domains.tasks.models import Task
@@ -56,9 +57,11 @@ async def on_change_not_applicable(tx: Transaction, event: ChangeNotApplicable) 
 
 
 async def on_change_rejected(tx: Transaction, event: ChangeRejected) -> None:
-    """The task has failed; it can be tried again."""
+    """The task has failed; it can be tried again, and whoever does hears why."""
     task = await _task_in_review(tx, event.modification)
     if task is not None:
+        heard = {"why_rejected": event.reason or None}
+        write_context(task, read_context(task).model_copy(update=heard))
         reason = "the change was rejected" + (f": {event.reason}" if event.reason else "")
         await task_service.finish_task(tx, task, TaskStatus.FAILED, reason=reason)
 

@@ -1,11 +1,13 @@
 """What an agent is told before it begins, and the session that the next attempt goes on with."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.api import Api
 from tests.support.builders.identity import unique
+from tests.support.changes import make_workshop
 from tests.support.space import Json, Space, WireWorker, claim_of, make_space
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -93,6 +95,23 @@ async def test_a_session_that_would_only_lead_there_again_is_not_offered(
     told = await brief(worker, await worker.claim_one())
     assert (told["session"] is not None) is is_offered
     assert failure_class in told["summary"]
+
+
+async def test_why_its_change_was_rejected_is_told_to_the_next_attempt(
+    shared_api: Api, tmp_path: Path
+):
+    shop = await make_workshop(shared_api, tmp_path)
+    task, first = await shop.run({"a.py": "x = 1\n"})
+    [change] = await shop.space.changes(task)
+    await shop.decide(change, "reject", {"reason": "Call it y."})
+    await shop.space.act(task, "retry")
+    second = await shop.worker.claim_one()
+
+    told = await brief(shop.worker, second)
+
+    assert second["payload"]["task_id"] == first["payload"]["task_id"] == task["id"]
+    assert told["session"] is None
+    assert told["summary"] == "A change of this task was rejected: Call it y."
 
 
 async def test_work_that_was_left_unfinished_is_given_to_whoever_goes_on(shared_api: Api):

@@ -70,7 +70,8 @@ async def get_brief(
     order = await _claimed_order(read, actor, execution_id, claim)
     task = (await read.scalars(select(Task).where(Task.id == order.task_id))).one()
     payload = OrderPayload.model_validate(order.payload)
-    run = read_context(task).run
+    context = read_context(task)
+    run = context.run
     agent = await _agent_of(read, task)
     earlier = await _earlier_attempts(read, task, execution_id)
     session = _session_of(earlier, payload.runtime)
@@ -82,7 +83,7 @@ async def get_brief(
         permission_level=task.permission_level,
         session=session,
         earlier_work=await _work_of(read, earlier) if session else None,
-        summary=_summary(earlier),
+        summary=_summary(earlier, context.why_rejected),
         last_failure=_failure_of(earlier[0]) if earlier else None,
         answers=await _answers(read, task),
         messages=await _missed_messages(read, order),
@@ -283,12 +284,14 @@ def _session_of(earlier: Sequence[Execution], runtime: str) -> NativeSession | N
     return None
 
 
-def _summary(earlier: Sequence[Execution]) -> str | None:
+def _summary(earlier: Sequence[Execution], why_rejected: str | None) -> str | None:
     told = [
         f"Attempt {each.attempt} ended as {each.failure_class}: {each.failure_message}"
         for each in reversed(earlier[:_MAX_SUMMARISED])
         if each.failure_class
     ]
+    if why_rejected:
+        told.append(f"A change of this task was rejected: {why_rejected}")
     return "\n".join(told) or None
 
 

@@ -18,6 +18,8 @@ class TaskContext(BaseModel):
     is_started: bool = False
     budget_room: Decimal | None = None
     """What part of its tightest budget was left when that stopped it: with more, it goes on."""
+    why_rejected: str | None = None
+    """What somebody did not like of its last change: the next attempt is told."""
 
 
 def read_context(task: Task) -> TaskContext:
