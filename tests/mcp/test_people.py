@@ -61,6 +61,10 @@ OF_A_ROW: dict[str, dict[str, Any]] = {
     "approve_team_run": {"team_run_id": "{run_id}"},
     "cancel_team_run": {"team_run_id": "{run_id}"},
     "read_conversation": {"conversation": "{conversation_id}"},
+    "read_attachment": {
+        "conversation": "{conversation_id}",
+        "attachment": "{attachment_id}",
+    },
     "start_conversation": {"title": "{unique}", "project_id": "{project_id}"},
     "post_message": {"conversation": "{conversation_id}", "text": "Hello."},
     "show_snapshot": {"snapshot": "{context_id}", "under": "a"},

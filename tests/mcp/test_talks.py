@@ -103,3 +103,33 @@ async def test_a_run_reads_the_talk_that_its_task_came_of_and_no_other(shared_ap
         assert "(conversation_not_found)" in await tools.refused("read_conversation")
     async with await mentioned_in(space, {"id": "the talk of yesterday"}) as tools:
         assert "(no_talk_behind_task)" in await tools.refused("read_conversation")
+
+
+async def test_files_of_a_talk_are_read_by_those_who_may_read_it(shared_api: Api):
+    space = await make_space(shared_api)
+    talks = [
+        await space.owner.post("/conversations", {"project_id": space.project_id}) for _ in range(2)
+    ]
+    files = [await attached(space, talk) for talk in talks]
+    mine, other = ({"attachment": file["id"]} for file in files)
+    async with await mentioned_in(space, talks[0]) as tools:
+        told = await tools.use("read_conversation")
+        read = await tools.use("read_attachment", **mine)
+        foreign = await tools.refused("read_attachment", **other)
+    async with tools_of(space) as tools:
+        here = {"conversation": talks[0]["id"]}
+        shown = await tools.use("read_attachment", **here, **mine, start=2)
+        elsewhere = await tools.refused("read_attachment", **here, **other)
+
+    assert f"(id {files[0]['id']})" in told
+    assert (read, shown) == ("a note", "note")
+    assert "(attachment_not_found)" in foreign
+    assert "(attachment_not_found)" in elsewhere
+
+
+async def attached(space: Space, talk: Json) -> Json:
+    messages = f"/conversations/{talk['id']}/messages"
+    message = await space.owner.post(messages, {"content": "See there."})
+    path = f"{messages}/{message['id']}/attachments"
+    put = await space.owner.call("POST", path, params={"name": "a.txt"}, content=b"a note")
+    return put.json()

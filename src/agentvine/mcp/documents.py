@@ -1,19 +1,11 @@
 """Texts in the words of tools: what documents were found, and long ones part by part."""
 
-import re
 from collections.abc import Sequence
 
 from agentvine.domains.knowledge.models import ContextDocument, DocumentVersion
 from agentvine.domains.knowledge.queries import Found
 
 _PART = 15_000
-_PICTURES = (
-    ("image/png", re.compile(rb"\x89PNG\r\n\x1a\n")),
-    ("image/jpeg", re.compile(rb"\xff\xd8\xff")),
-    ("image/gif", re.compile(rb"GIF8[79]a")),
-    ("image/webp", re.compile(rb"RIFF.{4}WEBP", re.DOTALL)),
-)
-"""What models look at, by the first bytes: a name, or whoever sent it, may say anything."""
 
 
 def found_lines(found: Sequence[Found]) -> str:
@@ -44,8 +36,3 @@ def text_part(text: str, start: int) -> str:
     end = start + _PART
     more = f"\n\n[It goes on: read it again with start {end}.]" if end < len(text) else ""
     return f"{text[start:end]}{more}"
-
-
-def picture_kind(content: bytes) -> str | None:
-    """What kind of picture it is that models can look at; None for what is none."""
-    return next((kind for kind, begins in _PICTURES if begins.match(content)), None)

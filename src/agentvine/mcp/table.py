@@ -49,7 +49,7 @@ class PersonTool:
     name: str
     takes: Shape
     scope: str
-    do: Callable[[PersonCall, Any], Awaitable[str]]
+    do: Callable[[PersonCall, Any], Awaitable[str | Picture]]
     is_read_only: bool = False
     how_to_get_more: str = "Ask for less at a time."
 

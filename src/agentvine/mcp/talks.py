@@ -1,12 +1,34 @@
-"""What was said, in the words of tools."""
+"""What was said, in the words of tools, and the talk that a run's task came of."""
 
+import uuid
 from collections.abc import Sequence
 
+from agentvine.db.session import ReadSession
+from agentvine.domains.conversations import queries
+from agentvine.domains.conversations.models import Conversation
+from agentvine.domains.tasks.models import Task
+from agentvine.mcp.calls import RunCall
 from agentvine.mcp.words import file_line
 from agentvine.protocol.conversations import MentionOut, MessageOut
 
 _ALL_CHARACTERS = 15_000
 """Of all messages together; each has its share."""
+
+
+async def find_talk(read: ReadSession, call: RunCall) -> Conversation | None:
+    """The conversation that a run's task came of, in the run's own project; None for no such.
+
+    Raises:
+        ConversationNotFound: It is not the person's to see for whom the run acts.
+    """
+    task = await read.get_one(Task, call.run.task_id)
+    try:
+        # People may have written what they like into it.
+        named = uuid.UUID(str((task.metadata_ or {}).get("conversation_id")))
+    except ValueError:
+        return None
+    found = await queries.get_conversation(read, await call.person(read), named)
+    return found if found.project_id == call.run.project_id else None
 
 
 def talk_words(messages: Sequence[MessageOut]) -> str:

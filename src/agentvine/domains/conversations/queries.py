@@ -137,6 +137,24 @@ async def get_attachment(
     raise AttachmentNotFound(f"The message has no file with the id {attachment_id}.")
 
 
+async def get_attachment_of(
+    read: ReadSession, conversation: Conversation, attachment_id: uuid.UUID
+) -> MessageAttachment:
+    """A file of any of a conversation's messages.
+
+    Raises:
+        AttachmentNotFound: There is none with this id.
+    """
+    found = await read.scalar(
+        select(MessageAttachment)
+        .join(Message, Message.id == MessageAttachment.message_id)
+        .where(MessageAttachment.id == attachment_id, Message.conversation_id == conversation.id)
+    )
+    if found is None:
+        raise AttachmentNotFound(f"Nothing there has a file with the id {attachment_id}.")
+    return found
+
+
 async def list_mentioned(
     read: ReadSession, actor: Actor, conversation: Conversation, words: str
 ) -> list[Agent]:

@@ -6,16 +6,18 @@ import uuid
 
 from pydantic import Field, field_validator
 
+from agentvine.domains.conversations import queries as conversations
 from agentvine.domains.conversations.attaching import AttachmentDesk
 from agentvine.domains.conversations.enums import QuestionState
+from agentvine.domains.conversations.errors import AttachmentNotFound
 from agentvine.domains.conversations.storage import KeptFile
 from agentvine.domains.questions import service
 from agentvine.domains.questions.waiting import AnswerRoom
-from agentvine.kit.errors import Invalid
 from agentvine.kit.redaction import mask_shapes
 from agentvine.mcp.calls import RunCall
-from agentvine.mcp.documents import picture_kind, text_part
+from agentvine.mcp.files import file_shown
 from agentvine.mcp.table import Picture, RunTool
+from agentvine.mcp.talks import find_talk
 from agentvine.mcp.words import ToolInput, answer_words, read_id
 from agentvine.protocol.conversations import MAX_ATTACHMENTS
 from agentvine.protocol.questions import (
@@ -37,16 +39,6 @@ _OPEN = (
 )
 _GONE = "The question was withdrawn; decide it yourself, and say what you decided."
 _DENIED = "Decide it yourself, and say what you decided."
-
-
-_MAX_PICTURE_BYTES = 3_500_000
-"""What models' providers take at most, as base64 of it is a third more."""
-
-
-class NotText(Invalid):
-    """The file is neither a text nor a picture to be looked at."""
-
-    code = "attachment_not_text"
 
 
 class AskHuman(ToolInput):
@@ -82,8 +74,8 @@ class AskHuman(ToolInput):
 class ReadAttachment(ToolInput):
     """Read a text that came with an answer or a message to you, or look at a picture.
 
-    Answers name the ids of their files. A long text comes part by part. What is neither text nor
-    picture cannot be read so: say what you need of it.
+    Answers and conversations name the ids of their files. A long text comes part by part. What is
+    neither text nor picture cannot be read so: say what you need of it.
     """
 
     attachment: str = Field(min_length=1, max_length=40, description="Its id.")
@@ -129,16 +121,18 @@ async def _send(call: RunCall, question_id: uuid.UUID, files: list[dict[str, str
 async def _read(call: RunCall, given: ReadAttachment) -> str | Picture:
     attachment_id = read_id(given.attachment, "file")
     async with call.state.database.read() as read:
-        file = await service.get_file_of_claim(read, call.run.worker, call.claim, attachment_id)
-    content = await call.state.effect(AttachmentDesk).read(file.file_path)
-    kind = picture_kind(content)
-    if kind is not None and len(content) <= _MAX_PICTURE_BYTES:
-        return Picture(f"{file.file_name}, {kind}, {len(content)} bytes:", kind, content)
-    try:
-        return text_part(content.decode(), given.start)
-    except UnicodeDecodeError:
-        what = "a picture that is too large" if kind else "no UTF-8, and no picture"
-        raise NotText(f"{file.file_name}, {len(content)} bytes, is {what}.") from None
+        try:
+            file = await service.get_file_of_claim(read, call.run.worker, call.claim, attachment_id)
+            name, path = file.file_name, file.file_path
+        except AttachmentNotFound:
+            # It may be one of the conversation that its task came of.
+            said = await find_talk(read, call)
+            if said is None:
+                raise
+            of_talk = await conversations.get_attachment_of(read, said, attachment_id)
+            name, path = of_talk.file_name, of_talk.sha256
+    content = await call.state.effect(AttachmentDesk).read(path)
+    return file_shown(name, content, given.start)
 
 
 def _key(given: AskHuman) -> str:

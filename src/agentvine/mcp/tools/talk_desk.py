@@ -7,10 +7,12 @@ from typing import Literal
 from pydantic import Field
 
 from agentvine.domains.conversations import queries, reading, service
+from agentvine.domains.conversations.attaching import AttachmentDesk
 from agentvine.domains.conversations.enums import ConversationStatus
 from agentvine.domains.conversations.models import Conversation
 from agentvine.mcp.calls import PersonCall
-from agentvine.mcp.table import PersonTool
+from agentvine.mcp.files import file_shown
+from agentvine.mcp.table import PersonTool, Picture
 from agentvine.mcp.talks import talk_words
 from agentvine.mcp.words import Paged, ToolInput, listed, read_id
 from agentvine.protocol.conversations import (
@@ -44,6 +46,17 @@ class ReadConversation(Paged):
     limit: int = Field(default=10, ge=1, le=50)
     from_start: bool = Field(default=False, description="Begin with the first message.")
     message: str = Field(default="", max_length=40, description="Only this one, whole.")
+
+
+class ReadAttachment(ToolInput):
+    """Read a text that came with a message, or look at a picture; read_conversation names its id.
+
+    A long text comes part by part. What is neither text nor picture cannot be read so.
+    """
+
+    conversation: str = Field(min_length=1, max_length=40, description="See list_conversations.")
+    attachment: str = Field(min_length=1, max_length=40, description="Its id.")
+    start: int = Field(default=0, ge=0, description="From which character on.")
 
 
 class StartConversation(ToolInput):
@@ -104,6 +117,16 @@ async def _read(call: PersonCall, given: ReadConversation) -> str:
     return f"{_line(found)}\n{about}\n\n{said}"
 
 
+async def _read_attachment(call: PersonCall, given: ReadAttachment) -> str | Picture:
+    conversation_id = read_id(given.conversation, "conversation")
+    attachment_id = read_id(given.attachment, "file")
+    async with call.state.database.read() as read:
+        found = await queries.get_conversation(read, call.actor, conversation_id)
+        file = await queries.get_attachment_of(read, found, attachment_id)
+    content = await call.state.effect(AttachmentDesk).read(file.sha256)
+    return file_shown(file.file_name, content, given.start)
+
+
 async def _start(call: PersonCall, given: StartConversation) -> str:
     wanted = ConversationCreateIn(
         type=ConversationType(given.type),
@@ -141,6 +164,13 @@ TOOLS = (
         takes=ReadConversation,
         scope="conversations:read",
         do=_read,
+        is_read_only=True,
+    ),
+    PersonTool(
+        name="read_attachment",
+        takes=ReadAttachment,
+        scope="conversations:read",
+        do=_read_attachment,
         is_read_only=True,
     ),
     PersonTool(
