@@ -1,19 +1,23 @@
 """Blocks of plain statements: committed as a whole, and their troubles told as everybody's are."""
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import bindparam, select, text
 
 from agentvine.config.settings import DatabaseSettings
 from agentvine.db.blocks import Sql, Statement, StatementRefused, Steps
+from agentvine.db.direct import looking
 from agentvine.db.engine import sqlite_path
 from agentvine.db.errors import DatabaseBusy, DatabaseFull
 from agentvine.db.rowwise import RowStatement, stored
 from agentvine.db.session import Database
+from agentvine.domains.work.models import CapabilitySet
 from agentvine.kit.clock import SystemClock
 from agentvine.kit.ids import new_id
 
@@ -122,3 +126,27 @@ def test_a_part_for_many_rows_does_the_same_for_one(memory: sqlite3.Connection):
         (one.hex, str(one), "new", told),
         (other.hex, str(other), "old", told),
     ]
+
+
+async def test_a_look_sees_what_is_committed_and_waits_for_no_writer(database: Database):
+    wanted = select(CapabilitySet.fingerprint, CapabilitySet.created_at).where(
+        CapabilitySet.fingerprint == bindparam("name")
+    )
+    looked = looking(wanted, "td")
+    written, looked_at = asyncio.Event(), asyncio.Event()
+
+    async def write() -> datetime:
+        async with database.transaction() as tx:
+            row = CapabilitySet(fingerprint="first", requirements={})
+            tx.add(row)
+            await tx.flush()
+            written.set()
+            await looked_at.wait()
+            return row.created_at
+
+    writing = asyncio.create_task(write())
+    await written.wait()
+    assert await database.look(looked, "first") == []
+    looked_at.set()
+    made_at = await writing
+    assert [tuple(row) for row in await database.look(looked, "first")] == [("first", made_at)]

@@ -14,15 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
 from agentvine.config.settings import DatabaseSettings
 from agentvine.db.dialect import SQLITE
 from agentvine.db.engine import connect_sqlite
-from agentvine.db.types import MONEY_UNIT, format_utc
+from agentvine.db.types import MONEY_UNIT, format_utc, parse_utc
 
+T = TypeVar("T")
 Row = Sequence[object]
 
 
@@ -56,14 +57,15 @@ class StatementRefused(Exception):
 
 
 class SqliteBlocks:
-    """One connection of its own, used in one thread. Writers have taken turns before they come."""
+    """A connection that writes and one that reads, each used in a thread of its own.
+
+    Writers have taken turns before they come.
+    """
 
     def __init__(self, settings: DatabaseSettings) -> None:
         """Prepare; nothing is opened yet."""
-        self._settings = settings
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="blocks")
-        self._driver: sqlite3.Connection | None = None
-        self._is_closed = False
+        self._writer = _Lane(settings, "blocks", is_writing=True)
+        self._reader = _Lane(settings, "looks", is_writing=False)
 
     async def run(self, steps: Steps, statements: Mapping[str, Sql]) -> None:
         """Run a block; an error undoes it.
@@ -75,9 +77,7 @@ class SqliteBlocks:
             DatabaseUnreachable: The file cannot be opened, or its disk fails.
             StatementRefused: It does not like the values.
         """
-        working = asyncio.get_running_loop().run_in_executor(
-            self._thread, self._run, steps, statements
-        )
+        working = self._writer.do(lambda driver: _run(driver, steps, statements))
         # Whoever gives up waiting leaves it to its end: the next in turn must find it over.
         try:
             await asyncio.shield(working)
@@ -85,37 +85,74 @@ class SqliteBlocks:
             await asyncio.wait({working})
             raise
 
+    async def look(self, sql: Sql, *values: object) -> list[Row]:
+        """What one statement finds in what is committed; it waits for no writer.
+
+        Raises:
+            DatabaseUnreachable: The file cannot be opened, or its disk fails.
+            StatementRefused: It does not like the values.
+        """
+        return await self._reader.do(lambda driver: _ask(driver, sql, Statement("", values)))
+
     async def close(self) -> None:
-        """Close the connection, in its thread; safe to call twice."""
+        """Close both connections, in their threads; safe to call twice."""
+        await self._writer.close()
+        await self._reader.close()
+
+
+class _Lane:
+    """One connection in one thread."""
+
+    def __init__(self, settings: DatabaseSettings, name: str, *, is_writing: bool) -> None:
+        self._settings = settings
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._is_writing = is_writing
+        self._driver: sqlite3.Connection | None = None
+        self._is_closed = False
+
+    def do(self, work: Callable[[sqlite3.Connection], T]) -> "asyncio.Future[T]":
+        return asyncio.get_running_loop().run_in_executor(self._thread, self._do, work)
+
+    def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            return work(self._driver or self._open())
+        except (sqlite3.DataError, sqlite3.IntegrityError, OverflowError, UnicodeError) as error:
+            raise StatementRefused(str(error)) from error
+        except (sqlite3.Error, DBAPIError) as error:
+            driver_error = error.orig if isinstance(error, DBAPIError) else error
+            trouble = SQLITE.trouble_of(driver_error, is_writing=self._is_writing)
+            if trouble is None:
+                raise
+            raise trouble from error
+
+    def _open(self) -> sqlite3.Connection:
+        driver = connect_sqlite(self._settings)
+        if not self._is_writing:
+            driver.execute("PRAGMA query_only=ON").close()
+        self._driver = driver
+        return driver
+
+    async def close(self) -> None:
         if self._is_closed:
             return
         self._is_closed = True
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown()
 
-    def _run(self, steps: Steps, statements: Mapping[str, Sql]) -> None:
-        try:
-            driver = self._driver = self._driver or connect_sqlite(self._settings)
-            try:
-                driver.execute("BEGIN IMMEDIATE")
-                drive(steps, lambda asked: _ask(driver, statements[asked.name], asked))
-                driver.execute("COMMIT")
-            finally:
-                if driver.in_transaction:
-                    driver.execute("ROLLBACK")
-        except (sqlite3.DataError, sqlite3.IntegrityError, OverflowError, UnicodeError) as error:
-            raise StatementRefused(str(error)) from error
-        except (sqlite3.Error, DBAPIError) as error:
-            driver_error = error.orig if isinstance(error, DBAPIError) else error
-            trouble = SQLITE.trouble_of(driver_error, is_writing=True)
-            if trouble is None:
-                raise
-            raise trouble from error
-
     def _close(self) -> None:
         if self._driver is not None:
             self._driver.close()
             self._driver = None
+
+
+def _run(driver: sqlite3.Connection, steps: Steps, statements: Mapping[str, Sql]) -> None:
+    try:
+        driver.execute("BEGIN IMMEDIATE")
+        drive(steps, lambda asked: _ask(driver, statements[asked.name], asked))
+        driver.execute("COMMIT")
+    finally:
+        if driver.in_transaction:
+            driver.execute("ROLLBACK")
 
 
 def drive(steps: Steps, ask: Callable[[Statement], list[Row]]) -> None:
@@ -179,5 +216,6 @@ _DECODERS: Mapping[str, Callable[[Any], object]] = {
     "t": str,
     "b": bool,
     "l": json.loads,
+    "d": parse_utc,
 }
-"""An id, an amount of money, a text, a yes or no, a list."""
+"""An id, an amount of money, a text, a yes or no, a list, an instant."""

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy import ClauseElement
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql import asyncpg
 
 from agentvine.config.settings import DatabaseSettings
@@ -37,6 +38,11 @@ _PLANS = {
 def driver_sql(query: ClauseElement) -> str:
     """A query as the driver takes it; its parameters are numbered as they come in it."""
     return str(query.compile(dialect=asyncpg.dialect()))
+
+
+def looking(query: ClauseElement, columns: str) -> Sql:
+    """A query as either driver takes it, for ``Database.look``; documents come as text."""
+    return Sql(driver_sql(query), str(query.compile(dialect=sqlite.dialect())), columns)
 
 
 class Direct:
@@ -90,6 +96,16 @@ class Direct:
                         f"The connection to the database broke: {error}.", retry_after=2.0
                     )
                 raise trouble or StatementRefused(str(error)) from error
+
+    async def look(self, sql: Sql, *values: object) -> list[Sequence[object]]:
+        """What one statement finds.
+
+        Raises:
+            DatabaseBusy: No connection came free in time.
+            DatabaseUnreachable: It does not answer.
+            StatementRefused: It does not like the values.
+        """
+        return [tuple(row.values()) for row in await self.fetch(sql.postgres, *values)]
 
     async def close(self) -> None:
         """Close every idle connection; those in use follow when they are given back."""

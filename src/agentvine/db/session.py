@@ -24,7 +24,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from agentvine.config.settings import DatabaseSettings
-from agentvine.db.blocks import Sql, SqliteBlocks, Steps
+from agentvine.db.blocks import Row, Sql, SqliteBlocks, Steps
 from agentvine.db.dialect import Dialect, dialect_named
 from agentvine.db.direct import Direct
 from agentvine.db.engine import for_reading, open_engine, sqlite_path
@@ -243,6 +243,11 @@ class Database:
         assert_no_transaction("run a block of its own")
         async with self._turn_to_write():
             await self._blocks.run(steps, statements)
+
+    async def look(self, sql: Sql, *values: object) -> list[Row]:
+        """Ask one plain question about what is committed, without a session."""
+        assert_no_transaction("look outside of it")
+        return await self._blocks.look(sql, *values)
 
     @asynccontextmanager
     async def _turn_to_write(self) -> AsyncGenerator[None, None]:

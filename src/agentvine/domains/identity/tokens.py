@@ -6,11 +6,11 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from sqlalchemy import bindparam, delete, select
 
-from agentvine.db.direct import driver_sql
+from agentvine.db.direct import looking
 from agentvine.db.session import Database, ReadSession, Transaction
 from agentvine.domains.identity import history
 from agentvine.domains.identity.enums import TokenKind, UserRole
@@ -49,7 +49,8 @@ _TOKEN = (
     .outerjoin(User, User.id == ApiToken.user_id)
     .where(ApiToken.prefix == bindparam("prefix"))
 )
-_TOKEN_SQL = driver_sql(_TOKEN)
+_TOKEN_COLUMNS = tuple(_TOKEN.selected_columns.keys())
+_FIND_TOKEN = looking(_TOKEN, "ittttitddittb")
 
 
 async def issue_token(
@@ -254,13 +255,11 @@ class TokenAuthenticator:
 
     async def _find(self, prefix: str) -> Mapping[str, Any] | None:
         """The token of a prefix, and its user; every request asks for one."""
-        if self.database.direct is None:
-            async with self.database.read() as read:
-                found = (await read.execute(_TOKEN, {"prefix": prefix})).mappings().one_or_none()
-                return cast("Mapping[str, Any] | None", found)
-        # A session costs more than the statement; this one's documents come as text.
-        rows = await self.database.direct.fetch(_TOKEN_SQL, prefix)
-        return {**rows[0], "scopes": json.loads(rows[0]["scopes"])} if rows else None
+        rows = await self.database.look(_FIND_TOKEN, prefix)
+        if not rows:
+            return None
+        found = dict[str, Any](zip(_TOKEN_COLUMNS, rows[0], strict=True))
+        return {**found, "scopes": json.loads(found["scopes"])}
 
 
 def _actor(found: Mapping[str, Any]) -> Actor:
