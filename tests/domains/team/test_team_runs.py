@@ -439,6 +439,30 @@ async def test_a_plan_is_asked_about_in_the_inbox_and_whichever_door_is_used_clo
     assert (door == "refuse") == ("Too short." in (now["status_reason"] or ""))
 
 
+async def test_another_version_that_somebody_has_accepted_by_hand_stops_the_run_once(
+    shared_api: Api, tmp_path: Path
+):
+    team = await begin(shared_api, tmp_path)
+    owner = team.shop.space.owner
+    await team.answer(PLAN)
+    plan_id = (await team.until("awaiting_approval"))["plan_id"]
+    second = await owner.post(f"/plans/{plan_id}/revise")
+    others = {"steps": [{"key": "greet", "title": "Greet otherwise"}]}
+    part = {"artifact_type": "implementation_steps", "content": others}
+    await owner.post(f"/plans/{second['id']}/artifacts", part)
+    by_hand = {"run": {"command": "work"}, "start": False}
+    await owner.post(f"/plans/{second['id']}/accept", by_hand)
+
+    await team.approve()
+    stuck = await team.until("waiting")
+
+    assert "`--reconcile`" in stuck["status_reason"]
+    assert [each["role"] for each in stuck["steps"]] == ["architect"]
+    assert (await owner.get(f"/plans/{second['id']}"))["status"] == "active"
+    talk = await owner.get(f"/conversations/{stuck['conversation_id']}/chat")
+    assert not any("The plan is accepted" in each["text"] for each in talk["items"])
+
+
 async def test_what_a_run_does_not_wait_for_cannot_be_approved_and_its_end_ends_its_tasks(
     shared_api: Api, tmp_path: Path
 ):

@@ -25,3 +25,9 @@ class TeamRunOver(Conflict):
     """The team run is over."""
 
     code = "team_run_over"
+
+
+class PlanElsewhere(Conflict):
+    """Tasks of another version of the plan are in the way."""
+
+    code = "team_plan_elsewhere"

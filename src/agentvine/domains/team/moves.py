@@ -26,6 +26,7 @@ from agentvine.domains.team import approval, queries, words
 from agentvine.domains.team.answers import take_answer
 from agentvine.domains.team.arrows import Act, Next, find_next
 from agentvine.domains.team.enums import TeamRole, TeamRunStatus, TeamStepId
+from agentvine.domains.team.errors import PlanElsewhere
 from agentvine.domains.team.models import TeamRun, TeamStep
 from agentvine.domains.team.roles import Part, part_of
 from agentvine.domains.team.service import say
@@ -189,6 +190,13 @@ async def _accept(tx: Transaction, run: TeamRun, _found: Next) -> None:
         budget_usd=None if left is None else (left / count).quantize(left, rounding="ROUND_DOWN"),
     )
     outline = await planning.accept_plan(tx, actor, plan, repository, wanted, may_cancel=False)
+    if outline.open_items:
+        # Somebody has accepted another version by hand; what they began is not ours to cancel.
+        raise PlanElsewhere(
+            f"Another version of {plan.name} has tasks that this one does not want. Accept version "
+            f"{plan.version} yourself, with `--reconcile`, or cancel the run.",
+            plan=plan.name,
+        )
     for number, task in enumerate(outline.tasks.values(), start=1):
         _add_step(tx, run, TeamRole.CODER, number, task)
     say(tx, run, SYSTEM_SENDER, f"The plan is accepted: {len(outline.tasks)} tasks.")
