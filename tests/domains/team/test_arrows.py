@@ -81,6 +81,13 @@ def at(found: Next) -> tuple[TeamRunStatus, Act | None, TeamRole | None]:
             facts(PLANNED, step(R.CODER, status=T.REVIEW, apply_problem="a.py conflicts")),
             (S.WAITING, None, None),
         ),
+        (
+            facts(
+                PLANNED,
+                step(R.CODER, status=T.REVIEW, has_pending_change=True, is_elsewhere=True),
+            ),
+            (S.WAITING, None, None),
+        ),
         (facts(PLANNED, CONFLICT), (S.BUILDING, Act.REDO, R.CODER)),
         (facts(PLANNED, replace(CONFLICT, turned_down=1)), (S.BUILDING, Act.REDO, R.CODER)),
         (facts(PLANNED, replace(CONFLICT, turned_down=2)), (S.WAITING, None, None)),

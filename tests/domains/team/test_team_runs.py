@@ -463,6 +463,25 @@ async def test_another_version_that_somebody_has_accepted_by_hand_stops_the_run_
     assert not any("The plan is accepted" in each["text"] for each in talk["items"])
 
 
+async def test_a_task_made_by_hand_for_another_branch_is_left_to_a_person(
+    shared_api: Api, tmp_path: Path
+):
+    team = await begin(shared_api, tmp_path)
+    owner = team.shop.space.owner
+    await team.answer({**PLAN, "steps": [{"key": "greet", "title": "Greet"}]})
+    plan_id = (await team.until("awaiting_approval"))["plan_id"]
+    await owner.call("PATCH", f"/plans/{plan_id}", json={"target_branch": "main"})
+    by_hand = {"run": {"command": "work", "queue_name": team.shop.space.queue}}
+    await owner.post(f"/plans/{plan_id}/accept", by_hand)
+
+    await team.approve()
+    await team.build({"greet.txt": "hello\n"})
+    stuck = await team.until("waiting")
+
+    assert stuck["status_reason"].endswith("waits for your approval")
+    assert team.shop.repo.git("ls-tree", "--name-only", "main", "greet.txt") == ""
+
+
 async def test_what_a_run_does_not_wait_for_cannot_be_approved_and_its_end_ends_its_tasks(
     shared_api: Api, tmp_path: Path
 ):

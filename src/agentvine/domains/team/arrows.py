@@ -60,6 +60,8 @@ class StepFacts:
     problem: str | None = None
     outcome: VerdictOutcome | None = None
     has_pending_change: bool = False
+    is_elsewhere: bool = False
+    """Whether its change is for another branch than the team's: a task that a person has made."""
     apply_problem: str | None = None
     """Why its approved change is not in its branch."""
     has_conflict: bool = False
@@ -152,7 +154,7 @@ def _of_changes(run: RunFacts, coders: Sequence[StepFacts]) -> Next | None:
     for step in coders:
         if step.status is TaskStatus.REVIEW and step.has_pending_change:
             # A person who wants to be asked about everything is asked about this, too.
-            if run.level is not PermissionLevel.HUMAN_REQUIRED:
+            if run.level is not PermissionLevel.HUMAN_REQUIRED and not step.is_elsewhere:
                 return Next(_S.BUILDING, act=Act.APPROVE, role=_R.CODER, number=step.number)
             return Next(_S.WAITING, f"the change of {step.ref} waits for your approval")
         if step.has_conflict and step.turned_down < run.max_rounds:

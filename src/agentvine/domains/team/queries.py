@@ -176,6 +176,7 @@ async def gather_facts(read: ReadSession, run: TeamRun) -> RunFacts:
             replace(
                 _step_facts(step, tasks, outcomes, changes),
                 turned_down=turned_down.get(step.task_id, 0),
+                is_elsewhere=_is_elsewhere(run, step, changes),
             )
             for step in steps
         ],
@@ -218,6 +219,11 @@ async def _count_turned_down(
         .group_by(Modification.task_id)
     )
     return {row[0]: row[1] for row in await read.execute(query)}
+
+
+def _is_elsewhere(run: TeamRun, step: TeamStep, changes: dict[TaskId, Modification]) -> bool:
+    change = changes.get(step.task_id) if step.task_id is not None else None
+    return change is not None and change.target_branch != run.branch_name
 
 
 def _step_facts(
