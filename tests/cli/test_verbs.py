@@ -427,6 +427,7 @@ def test_snapshots_of_a_repository(cli: Cli, repository: Repo, tmp_path: Path):
     said(cli("context", "env", "unset", name, "KEY"), "KEY is unset")
     said(cli("context", "archive", first), "is archived")
     said(cli("context", "list", "--repo", name, "--status", "archived"), first)
+    assert cli("context", "list", "--status", "deleted").exit_code == 2, "they are never shown"
     said(cli("context", "activate", first), "is active")
     assert cli("context", "delete", name, "--yes").exit_code == 5, "the newest one stays"
     said(cli("context", "delete", first, "--yes"), "is deleted")

@@ -1,7 +1,7 @@
 """Options and parameter types that several commands share."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -88,9 +88,9 @@ def _remember(ctx: click.Context, param: click.Parameter, value: object) -> None
 class Words(click.Choice[str]):
     """One of the words of an enum; other trackers' words for them are taken too."""
 
-    def __init__(self, enum: type[StrEnum]) -> None:
-        """Offer the enum's values."""
-        super().__init__([member.value for member in enum])
+    def __init__(self, enum: type[StrEnum], *, besides: Sequence[StrEnum] = ()) -> None:
+        """Offer the enum's values, all but some."""
+        super().__init__([member.value for member in enum if member not in besides])
         self._enum = enum
 
     def convert(
@@ -99,9 +99,12 @@ class Words(click.Choice[str]):
         """The enum's member."""
         word = str(value).lower().replace("-", "_")
         try:
-            return self._enum(word)
+            found = self._enum(word)
         except ValueError:
+            found = None
+        if found is None or found.value not in self.choices:
             return self._enum(super().convert(word, param, ctx))
+        return found
 
 
 class Assignments(click.ParamType[tuple[str, StrEnum]]):

@@ -23,7 +23,11 @@ def context() -> None:
 @context.command("list")
 @click.option("--repo", metavar="REPO", help="Of this repository.")
 @project_option
-@click.option("--status", type=Words(ContextStatus), help="Those that are so.")
+@click.option(
+    "--status",
+    type=Words(ContextStatus, besides=[ContextStatus.DELETED]),
+    help="Those that are so; deleted ones are never shown.",
+)
 @click.option("--variable", metavar="NAME", help="Those with an environment variable of this name.")
 @click.option("--path", metavar="PATH", help="Those that have this file.")
 @limit_option
