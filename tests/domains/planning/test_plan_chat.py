@@ -20,7 +20,7 @@ from agentvine.protocol.enums import UserRole
 from agentvine.protocol.planning_chat import ChatState
 from tests.support.api import Api
 from tests.support.builders.identity import unique
-from tests.support.builders.plans import Desk, Json, feature, make_desk
+from tests.support.builders.plans import Desk, Json, changes, feature, make_desk
 from tests.support.models import Model, scripted_model
 from tests.support.repositories import make_repo
 
@@ -166,6 +166,25 @@ async def test_the_model_reads_documents_that_were_chosen_by_id_or_tag_as_far_as
     assert "Every second day." in second
     assert "Peat is not" not in second
     assert codes == ["document_not_found"] * 2
+
+
+async def test_the_model_sees_the_plan_s_code_changes_as_far_as_there_is_room(
+    shared_api: Api, tmp_path: Path
+):
+    async with talking(shared_api, tmp_path, USAGE + STEPS) as talk:
+        path = f"/plans/{talk.plan['id']}/artifacts"
+        new = {"path": "seeds.txt", "operation": "create", "content": "carrots\n"}
+        await talk.desk.owner.post(path, changes(new))
+        await talk.say("What is there?")
+        await talk.desk.owner.post(path, changes(new | {"content": "carrots\n" * 20_000}))
+        await talk.say("And now?")
+        first, second = (json.dumps(request.body) for request in talk.model.requests)
+
+    assert "create seeds.txt" in first
+    assert "has no room here" not in first
+    assert second.count("carrots") < 15_000
+    assert "The rest of the plan has no room here." in second
+    assert "src/app.py: plant" in second
 
 
 async def test_a_proposal_that_does_not_fit_is_sent_back_and_never_saved(

@@ -22,7 +22,7 @@ from agentvine.domains.planning.chat_log import ChatEntry, Proposal, read_entrie
 from agentvine.domains.planning.chats import CHANNEL, lock_chat
 from agentvine.domains.plans import queries as plans
 from agentvine.domains.plans.models import ChatSession, Plan
-from agentvine.domains.plans.rendering import render_plan
+from agentvine.domains.plans.rendering import render_changes, render_plan
 from agentvine.domains.projects.desk import RepositoryDesk
 from agentvine.domains.projects.models import Repository
 from agentvine.domains.usage.calls import Payer
@@ -157,10 +157,13 @@ class ChatDesk:
             entries = read_entries(session, self.database.clock.now())
             plan = await read.get_one(Plan, session.plan_id)
             repository = await read.get_one(Repository, plan.repository_id)
-            text = render_plan(plan, await plans.get_content(read, plan))
+            content = await plans.get_content(read, plan)
             documents = await _chosen(read, actor, repository, entries)
         files = list(dict.fromkeys(name for entry in entries for name in entry.files))
         seen = await look(self.desk, self.reader, repository, plan.target_branch, files)
+        text = render_plan(plan, content)
+        if content.changes is not None:
+            text += f"\n# Code changes\n\n{render_changes(content.changes.changes)}"
         talk = Conversation(await system_prompt(text, seen, documents))
         _retell(talk, entries, answer.entry_id)
         model = next(entry.model for entry in entries if entry.id == answer.entry_id)

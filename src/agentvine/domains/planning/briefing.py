@@ -12,6 +12,7 @@ from agentvine.git.errors import FileNotInCommit
 from agentvine.impact.reading import CommitReader
 
 _CHARACTERS_PER_TOKEN = 4
+_PLAN_TOKENS = 25_000
 _MAP_TOKENS = 6000
 _FILE_TOKENS = 12_000
 _FILES_TOKENS = 40_000
@@ -70,7 +71,10 @@ async def look(
 async def system_prompt(plan_text: str, seen: Seen, documents: Sequence[Given] = ()) -> str:
     """All that the model is told before the dialogue."""
     shown = await asyncio.to_thread(draw_map, seen.paths, seen.names, _MAP_TOKENS)
-    parts = [_RULES, f"# The plan as it stands\n\n{plan_text}", f"# The repository\n\n{shown}"]
+    plan = plan_text[: _PLAN_TOKENS * _CHARACTERS_PER_TOKEN]
+    if len(plan) < len(plan_text):
+        plan += "\n\n(The rest of the plan has no room here.)"
+    parts = [_RULES, f"# The plan as it stands\n\n{plan}", f"# The repository\n\n{shown}"]
     for given in documents:
         name = f"document {given.document.title}, version {given.document.version}"
         told = "" if given.is_whole else "(Only a part: the whole has no room here.)\n\n"
