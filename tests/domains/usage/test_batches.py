@@ -3,14 +3,16 @@
 import asyncio
 import random
 import uuid
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import func, select
 
+from agentvine.db.blocks import Sql, Steps
 from agentvine.db.session import Database
 from agentvine.domains.identity.models import Event
 from agentvine.domains.tasks.models import Task
@@ -22,6 +24,7 @@ from agentvine.domains.usage.errors import BudgetExceeded
 from agentvine.domains.usage.ledger import Ledger
 from agentvine.domains.usage.models import BudgetCounter, BudgetReservation, TokenUsage
 from agentvine.domains.usage.prices import Tokens
+from agentvine.kit.clock import Clock, ManualClock
 from agentvine.protocol.usage import BudgetCreateIn
 from tests.support.builders.identity import unique
 from tests.support.builders.projects import Ground, make_ground
@@ -196,6 +199,51 @@ async def test_who_is_to_be_told_of_a_limit_is_told_by_a_batch_too(shared_databa
         told = [each.type for each in await read.scalars(query)]
     assert told.count("budget.threshold_passed") == 1
     assert (await stand(ground))["counters"][budget] == (Decimal("1.20"), 0)
+
+
+@dataclass
+class CountedDatabase:
+    """Counts the blocks that it runs; its time stands still, so that no batch is late."""
+
+    database: Database
+    blocks: int = 0
+    clock: Clock = field(default_factory=lambda: ManualClock(datetime.now(UTC)))
+
+    async def run_block(self, steps: Steps, statements: Mapping[str, Sql]) -> None:
+        self.blocks += 1
+        await self.database.run_block(steps, statements)
+
+    def transaction(self, *arguments: Any) -> Any:
+        return self.database.transaction(*arguments)
+
+
+async def test_steps_that_come_a_moment_after_each_other_are_of_one_batch(
+    shared_database: Database,
+):
+    ground = await make_ground(shared_database)
+    budget = await make_budget(ground, "10.00")
+    counted = CountedDatabase(shared_database)
+    ledger = Ledger(cast("Database", counted), "test")
+    payer = await make_payer(ground)
+
+    async def call(number: int) -> None:
+        for _ in range(number * 3):
+            await asyncio.sleep(0)
+        await ledger.reserve(new_call(payer), Decimal("0.1"), LEAST)
+
+    async def blocks_of(*numbers: int) -> int:
+        before = counted.blocks
+        await asyncio.gather(*map(call, numbers))
+        return counted.blocks - before
+
+    await blocks_of(0)  # the counter is made, the long way
+    alone = await blocks_of(0, 1, 2, 3)
+    await blocks_of(0, 0)
+    crowded = await blocks_of(0, 1, 2, 3)
+
+    assert alone > 1, "who is alone waits for nobody"
+    assert crowded == 1
+    assert (await stand(ground))["counters"][budget] == (0, Decimal("1.1"))
 
 
 @pytest.mark.promise("P14", "P15")

@@ -4,19 +4,19 @@ from agentvine.db.blocks import Sql
 
 _OF_DAY = """
     SELECT b.scope_type, b.scope_id, b.scope_agent_type, b.amount_usd, b.alert_threshold,
-        (b.is_active AND b.action_on_exceed = 'block'), c.id,
+        (b.is_active AND b.action_on_exceed = 'block'),
         (c.alerted_at IS NOT NULL OR NOT b.is_active),
-        (b.max_tokens IS NOT NULL OR b.max_runs IS NOT NULL)
+        (b.max_tokens IS NOT NULL OR b.max_runs IS NOT NULL),
+        c.id, c.spent_usd, c.reserved_usd
     FROM budget_limits b LEFT JOIN budget_counters c ON c.budget_id = b.id
         AND c.period_start = CASE b.period
             WHEN 'daily' THEN {day} WHEN 'weekly' THEN {week} ELSE {month} END
     WHERE b.scope_type = 'global' OR b.scope_id {is_one} OR b.scope_agent_type {is_kind}
 """
 _OF_TASK = """
-    SELECT t.id, t.budget_usd, c.id FROM tasks t
+    SELECT t.id, t.budget_usd, c.id, c.spent_usd, c.reserved_usd FROM tasks t
     LEFT JOIN budget_counters c ON c.task_id = t.id WHERE t.id {is_one}
 """
-_COUNTERS = "SELECT id, spent_usd, reserved_usd FROM budget_counters WHERE id {is_one}"
 _TAKE = """
     DELETE FROM budget_reservations WHERE request_id {is_one}
     RETURNING request_id, amount_usd, counter_ids
@@ -70,18 +70,20 @@ STATEMENTS = {
     ),
     "budgets": _both(
         _OF_DAY,
-        "titmmbibb",
+        "titmmbbbimm",
         day=_day(1),
         week=_day(2),
         month=_day(3),
         is_one=_one(4, "uuid"),
         is_kind=_one(5, "text"),
     ),
-    "tasks": _both(_OF_TASK, "imi", is_one=_one(1, "uuid")),
+    "tasks": _both(_OF_TASK, "imimm", is_one=_one(1, "uuid")),
     "take": _both(_TAKE, "tml", is_one=_one(1, "text")),
     "keep": _both(_KEEP, "tml", tail=" ORDER BY request_id FOR UPDATE", is_one=_one(1, "text")),
-    "counters": _both(
-        _COUNTERS, "imm", tail=" ORDER BY id FOR NO KEY UPDATE", is_one=_one(1, "uuid")
+    "lock_counters": Sql(
+        "SELECT id, spent_usd, reserved_usd FROM budget_counters WHERE id = ANY($1::uuid[]) "
+        "ORDER BY id FOR NO KEY UPDATE",
+        "",  # its one writer has read them with their budgets, and nobody changes them meanwhile
     ),
     "move": Sql(
         "UPDATE budget_counters SET spent_usd = spent_usd + $2, reserved_usd = reserved_usd + $3, "

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import cast
 
 from agentvine.db.blocks import Row, Statement, Steps
@@ -36,6 +37,7 @@ class Reserve:
     least_usd: Decimal
     granted_usd: Decimal | None = None
     """None where it is not plain."""
+    purses: "Sequence[_Purse]" = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -46,6 +48,7 @@ class Settle:
     outcome: Outcome
     is_done: bool = False
     """False where it is not plain."""
+    purses: "Sequence[_Purse]" = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -65,6 +68,7 @@ class NotPlain(Exception):
 @dataclass(slots=True)
 class _Purse:
     counter_id: uuid.UUID
+    counter_text: str
     amount_usd: Decimal
     is_hard: bool
     threshold_usd: Decimal | None
@@ -114,8 +118,8 @@ class Batch:
             yield Statement("lock_tasks", (locked,))
         if asked:
             yield from self._find_purses({ask.call.payer for ask in asked})
-        settles = [ask for ask in self.settles if self._is_plain(ask.call.payer)]
-        reserves = [ask for ask in self.reserves if self._is_plain(ask.call.payer)]
+        settles = [ask for ask in self.settles if self._is_plain(ask)]
+        reserves = [ask for ask in self.reserves if self._is_plain(ask)]
         held: dict[str, _Held] = {}
         if settles:
             taken = yield Statement("take", ([ask.call.request_id for ask in settles],))
@@ -134,8 +138,10 @@ class Batch:
         granted = [ask for ask in reserves if self._reserve(ask)]
         yield from self._write(settles, granted, kept)
 
-    def _is_plain(self, payer: Payer) -> bool:
-        return payer.message_id is None and self._purses[payer] is not None
+    def _is_plain(self, ask: Reserve | Settle) -> bool:
+        purses = self._purses[ask.call.payer]
+        ask.purses = purses or ()
+        return purses is not None and ask.call.payer.message_id is None
 
     def _find_purses(self, payers: set[Payer]) -> Steps:
         scopes = {each.project_id for each in payers} | {each.agent_id for each in payers}
@@ -147,30 +153,35 @@ class Batch:
         of_tasks: dict[object, Row] = {}
         if known := sorted(task_id for task_id in task_ids if task_id is not None):
             of_tasks = {row[0]: row for row in (yield Statement("tasks", (known,)))}
+        for *_, counter_id, spent, reserved in [*budgets, *of_tasks.values()]:
+            self._keep_counter(counter_id, spent, reserved)
         for payer in payers:
             self._purses[payer] = _purses_of(payer, budgets, of_tasks)
+
+    def _keep_counter(self, counter_id: object, spent: object, reserved: object) -> None:
+        if isinstance(counter_id, uuid.UUID):
+            assert isinstance(spent, Decimal)
+            assert isinstance(reserved, Decimal)
+            self._counters[counter_id] = _Counter(spent, reserved)
 
     def _lock_counters(
         self, settles: Sequence[Settle], reserves: Sequence[Reserve], held: Sequence[_Held]
     ) -> Steps:
-        ids: set[uuid.UUID] = set()
-        for ask in (*settles, *reserves):
-            ids |= {purse.counter_id for purse in self._purses[ask.call.payer] or ()}
+        ids = {purse.counter_id for ask in (*settles, *reserves) for purse in ask.purses}
         for each in held:
-            ids |= set(each.counter_ids)
+            ids.update(each.counter_ids)
         if ids:
-            for row in (yield Statement("counters", (sorted(ids),))):
-                counter_id, spent, reserved = row
-                assert isinstance(counter_id, uuid.UUID)
-                assert isinstance(spent, Decimal)
-                assert isinstance(reserved, Decimal)
-                self._counters[counter_id] = _Counter(spent, reserved)
+            # Where several write at once, what was read before may be true no more.
+            for row in (yield Statement("lock_counters", (sorted(ids),))):
+                self._keep_counter(*row)
+        for counter_id in ids:
+            # That of an earlier period is only given back to.
+            self._counters.setdefault(counter_id, _Counter(_NOTHING, _NOTHING))
 
     def _settle(self, ask: Settle, held: _Held) -> None:
         for counter_id in held.counter_ids:
-            if counter := self._counters.get(counter_id):
-                counter.more_reserved -= held.amount
-        for purse in self._purses[ask.call.payer] or ():
+            self._counters[counter_id].more_reserved -= held.amount
+        for purse in ask.purses:
             counter = self._counters[purse.counter_id]
             counter.more_spent += ask.outcome.cost_usd
             counter.more_tokens += ask.outcome.tokens.total
@@ -184,21 +195,19 @@ class Batch:
         if kept is None or kept.amount <= ask.amount_usd:
             return
         for counter_id in kept.counter_ids:
-            if counter := self._counters.get(counter_id):
-                counter.more_reserved -= kept.amount - ask.amount_usd
+            self._counters[counter_id].more_reserved -= kept.amount - ask.amount_usd
         kept.amount = ask.amount_usd
 
     def _reserve(self, ask: Reserve) -> bool:
-        purses = self._purses[ask.call.payer] or ()
         amount = ask.most_usd
-        for purse in purses:
+        for purse in ask.purses:
             counter = self._counters[purse.counter_id]
             if purse.is_hard:
                 used = counter.spent + counter.more_spent + counter.reserved + counter.more_reserved
                 amount = min(amount, purse.amount_usd - used)
         if amount < ask.least_usd:
             return False
-        for purse in purses:
+        for purse in ask.purses:
             self._counters[purse.counter_id].more_reserved += amount
         ask.granted_usd = amount
         return True
@@ -229,7 +238,7 @@ class Batch:
             ask.call.request_id,
             ask.call.payer.execution_id,
             ask.granted_usd,
-            [str(purse.counter_id) for purse in self._purses[ask.call.payer] or ()],
+            [purse.counter_text for purse in ask.purses],
             json.dumps(ask.call.to_json()),
             self.owner[:100],
             self.now + self.lifetime,
@@ -270,7 +279,12 @@ _PERIODS = (BudgetPeriod.DAILY, BudgetPeriod.WEEKLY, BudgetPeriod.MONTHLY)
 def _held(row: Row) -> _Held:
     _, amount, counter_ids = row
     assert isinstance(amount, Decimal)
-    return _Held(amount, [uuid.UUID(each) for each in cast("list[str]", counter_ids)])
+    return _Held(amount, [_id_of(each) for each in cast("list[str]", counter_ids)])
+
+
+@lru_cache(maxsize=1024)  # many calls hold the same ones
+def _id_of(text: str) -> uuid.UUID:
+    return uuid.UUID(text)
 
 
 def _purses_of(
@@ -279,22 +293,23 @@ def _purses_of(
     """The counters that a call draws on; None where one is still to be made, or limits more."""
     purses: list[_Purse] = []
     for row in budgets:
-        scope, scope_id, agent_type, amount, threshold, is_hard, counter_id, is_told, counts = row
+        scope, scope_id, agent_type, amount, threshold, is_hard, is_told, counts, *counter = row
         if not _is_about(payer, scope, scope_id, agent_type):
             continue
+        counter_id = counter[0]
         if counts or not isinstance(counter_id, uuid.UUID):
             return None
         assert isinstance(amount, Decimal)
         assert isinstance(threshold, Decimal)
         told_at = None if is_told else amount * threshold
-        purses.append(_Purse(counter_id, amount, bool(is_hard), told_at))
+        purses.append(_Purse(counter_id, str(counter_id), amount, bool(is_hard), told_at))
     task = of_tasks.get(payer.task_id)
     if task is not None:
-        _, budget_usd, counter_id = task
+        _, budget_usd, counter_id, *_ = task
         if isinstance(counter_id, uuid.UUID):
             has_limit = isinstance(budget_usd, Decimal)
             amount = budget_usd if isinstance(budget_usd, Decimal) else _NOTHING
-            purses.append(_Purse(counter_id, amount, has_limit, None))
+            purses.append(_Purse(counter_id, str(counter_id), amount, has_limit, None))
         elif budget_usd is not None:
             return None
     return purses
