@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import event, func, insert, select, text
 
 from agentvine.db.session import Database
 from agentvine.domains.contexts.jobs import SnapshotChore
@@ -114,6 +114,28 @@ async def test_ten_snapshots_of_the_same_files_keep_them_once(shared_api: Api, t
     assert before == len(set(shop.repo.git("ls-files", "--format=%(objectname)").split())) - 1
     assert await blobs_of(shared_api.database, shop) == before + 1
     assert len(await contexts_of(shop)) == 4
+
+
+async def test_a_snapshot_reads_and_sends_only_what_is_new(shared_api: Api, tmp_path: Path):
+    shop = await make_workshop(shared_api, tmp_path, {"a.txt": "a\n"})
+    await taken(shop)
+    shop.repo.commit({"c.txt": "c\n"})
+    sent: list[str] = []
+
+    def note(_conn: Any, _cursor: Any, sql: str, values: Any, *_: Any) -> None:
+        if sql.startswith("INSERT INTO context_blobs"):
+            sent.append(repr(values))
+
+    engine = shared_api.database.engine.sync_engine
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        await taken(shop)
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+    old, new = (shop.repo.git("rev-parse", f"HEAD:{name}") for name in ("a.txt", "c.txt"))
+    [values] = sent
+    assert (old in values, new in values) == (False, True)
 
 
 async def test_two_snapshots_are_compared(shared_api: Api, tmp_path: Path):
