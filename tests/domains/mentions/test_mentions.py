@@ -66,6 +66,9 @@ async def test_a_mentioned_architect_answers_once_and_is_paid_for(shared_api: Ap
     space = await make_space(shared_api)
     agent = await agent_of(space, "architect", system_prompt="You love colours.")
     talk = await talk_of(space)
+    for value, project_id in (("Blue sells.", space.project_id), ("Red sells.", None)):
+        fact = {"category": "colour", "key": "best", "value": value, "project_id": project_id}
+        await space.owner.call("PUT", f"/agents/{agent['id']}/memories", json=fact)
     async with with_model(shared_api, space) as model:
         await space.owner.post(f"{talk}/messages", {"content": "Nobody is asked `@nobody`."})
         asked = await space.owner.post(
@@ -95,6 +98,7 @@ async def test_a_mentioned_architect_answers_once_and_is_paid_for(shared_api: Ap
     assert len((await space.owner.get(f"{talk}/messages"))["items"]) == 3
     told = str(request.body)
     assert "You love colours." in told
+    assert "- colour/best: Blue sells." in told
     assert "which colour?" in told
 
 
