@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from sqlalchemy.exc import DBAPIError
@@ -195,7 +196,7 @@ def _encode_all(values: Sequence[object]) -> str:
 _ENCODERS: Mapping[type[object], Callable[[Any], object]] = {
     uuid.UUID: lambda value: value.hex,
     Decimal: lambda value: int(value * MONEY_UNIT),
-    datetime: format_utc,
+    datetime: lru_cache(maxsize=64)(format_utc),  # the rows of a block have one time, mostly
     date: date.isoformat,
     list: _encode_all,
     tuple: _encode_all,
