@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
 from agentvine.kit.process import ExitReason, Stream, run_process
+from agentvine.kit.process.table import RUN_MARKER, ProcessRow, carries_marker, read_process
 from tests.support.processes import ENVIRONMENT, Output, python, run, runs, shell, spec, stranger
 
 DAEMON = """
@@ -144,3 +146,30 @@ async def test_we_never_end_ourselves_though_we_carry_the_marker(tmp_path: Path)
     )
     stdout, _ = await process.communicate()
     assert (process.returncode, stdout) == (0, b"timeout\n")
+
+
+def test_who_becomes_another_program_time_and_again_is_known_by_the_marker_at_every_look(
+    tmp_path: Path,
+) -> None:
+    script = tmp_path / "again"
+    script.write_text('#!/bin/sh\nexec "$0"\n')
+    script.chmod(0o755)
+    process = subprocess.Popen(
+        [script], env={**ENVIRONMENT, RUN_MARKER: "r-1"}, start_new_session=True
+    )
+    try:
+        looks = [carries_marker(row, "r-1") for row in rows_of(process.pid, 3000)]
+        assert len(looks) == 3000
+        assert all(looks), f"{looks.count(False)} looks did not find it"
+        (row,) = rows_of(process.pid, 1)
+        assert not carries_marker(row, "r")
+    finally:
+        process.kill()
+        process.wait()
+
+
+def rows_of(pid: int, count: int) -> Iterator[ProcessRow]:
+    for _ in range(count):
+        row = read_process(pid)
+        assert row is not None
+        yield row

@@ -5,6 +5,7 @@ On Linux everything comes from one read of ``/proc/<pid>/stat`` per process; els
 
 import os
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,11 @@ import psutil
 
 RUN_MARKER = "AGENTVINE_RUN_ID"
 """The environment variable that every program of a run inherits, however far it wanders off."""
+
+
+_EXEC_LOOKS = 20
+_EXEC_SECONDS = 0.001
+"""How often, and after which pauses, to look at a process that seems to have no environment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,7 @@ class ProcessRow:
     is_stopped: bool = False
     is_deep: bool = False
     """It waits in the kernel, where no signal reaches it: for the disk, or for what it spawned."""
+    is_of_kernel: bool = False
 
     @property
     def pid(self) -> int:
@@ -63,17 +70,26 @@ def is_running(process: ProcessId) -> bool:
     return row is not None and row.id == process and not row.is_zombie
 
 
-def carries_marker(pid: int, run_id: str) -> bool:
+def carries_marker(row: ProcessRow, run_id: str) -> bool:
     """Whether the process was started with this run's marker in its environment."""
-    try:
-        return psutil.Process(pid).environ().get(RUN_MARKER) == run_id
-    except (psutil.Error, OSError):
-        # Gone, or another user's: those were not started by us.
+    if row.is_of_kernel or row.is_zombie:
         return False
+    wanted = f"{RUN_MARKER}={run_id}".encode()
+    try:
+        for _ in range(_EXEC_LOOKS):
+            environment = read_environment(row.pid)
+            if environment:
+                return wanted in environment.split(b"\0")
+            # It has none, or becomes another program at this instant, and keeps what it has.
+            time.sleep(_EXEC_SECONDS)
+    except (psutil.Error, OSError):
+        pass  # gone, or another user's: those were not started by us
+    return False
 
 
 if sys.platform == "linux":
     _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+    _OF_KERNEL = 0x00200000
     _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
     def read_process(pid: int) -> ProcessRow | None:
@@ -94,7 +110,16 @@ if sys.platform == "linux":
             cpu_seconds=sum(map(int, fields[11:15])) / _TICKS_PER_SECOND,
             is_stopped=fields[0] in {b"T", b"t"},
             is_deep=fields[0] == b"D",
+            is_of_kernel=bool(int(fields[6]) & _OF_KERNEL),
         )
+
+    def read_environment(pid: int) -> bytes:
+        """A process's variables, each ended by a NUL, as it was started with them.
+
+        Raises:
+            OSError: There is none of that number, or it is another user's.
+        """
+        return Path(f"/proc/{pid}/environ").read_bytes()
 
     def _boot_id() -> str:
         # Start times count from the boot, and so repeat after the next one.
@@ -125,3 +150,12 @@ else:
                 )
         except (psutil.Error, OSError):
             return None
+
+    def read_environment(pid: int) -> bytes:
+        """A process's variables, each ended by a NUL, as it was started with them.
+
+        Raises:
+            psutil.Error: There is none of that number, or it is another user's.
+        """
+        pairs = psutil.Process(pid).environ().items()
+        return b"".join(f"{name}={value}\0".encode() for name, value in pairs)

@@ -221,7 +221,7 @@ class ProcessTree:
             return True
         if not look_for_marker or self._run_id is None:
             return False
-        return carries_marker(row.pid, self._run_id)
+        return carries_marker(row, self._run_id)
 
     def _owns_group(self, table: dict[int, ProcessRow]) -> bool:
         holder = table.get(self._leader.pid)
