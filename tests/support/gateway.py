@@ -13,7 +13,7 @@ import httpx2
 import uvicorn
 from sqlalchemy import func, select
 
-from agentvine.db.session import Database
+from agentvine.db.session import Database, Transaction
 from agentvine.domains.gateway.bodies import BodyKeeper
 from agentvine.domains.gateway.enums import ModelWire
 from agentvine.domains.gateway.keys import KeyDesk, make_key
@@ -24,6 +24,7 @@ from agentvine.domains.usage.calls import Payer
 from agentvine.domains.usage.ledger import Ledger
 from agentvine.domains.usage.models import BudgetCounter, BudgetReservation, TokenUsage
 from agentvine.domains.usage.prices import Rates
+from agentvine.domains.usage.purses import BOOKS
 from agentvine.protocol.queue import ClaimedOrder
 from agentvine.protocol.usage import BudgetCreateIn
 from tests.support.builders.identity import unique
@@ -162,6 +163,13 @@ class Run:
         )
         async with self.crew.ground.transaction() as tx:
             return (await budgets.create_budget(tx, self.crew.ground.owner, wanted)).id
+
+    @asynccontextmanager
+    async def books_held(self) -> AsyncIterator[Transaction]:
+        """Nobody else writes in the books meanwhile, as while somebody makes a budget."""
+        async with self.crew.ground.transaction() as tx:
+            await tx.dialect.close_lock(tx, BOOKS)
+            yield tx
 
     async def counter(self, budget_id: uuid.UUID) -> BudgetCounter:
         """The one counter of a budget."""

@@ -1,4 +1,4 @@
-"""A run's calls are passed on unchanged, and each is in the books when its answer is whole."""
+"""A run's calls are passed on unchanged, and counted, whatever becomes of their answers."""
 
 import asyncio
 import json
@@ -8,11 +8,13 @@ from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import func, select
 
 from agentvine.db.session import Database
 from agentvine.domains.gateway.keys import BELIEVED_SECONDS
 from agentvine.domains.gateway.relay import MAX_BODY_BYTES
 from agentvine.domains.gateway.streaming import Exchange
+from agentvine.domains.usage.models import TokenUsage
 from agentvine.domains.usage.prices import Rates, Tokens, price_of
 from tests.domains.gateway.recordings import RECORDINGS, Recording
 from tests.support.gateway import FixedTargets, Run, make_run, running_gateway, until, watching
@@ -93,6 +95,50 @@ async def test_a_whole_answer_passes_unchanged_and_is_counted(shared_database: D
     assert (response.status_code, response.content) == (200, WHOLE)
     assert (row.tokens_in, row.tokens_out, row.tokens_cache_read) == (1444, 22, 333)
     assert row.was_cached
+
+
+@pytest.mark.parametrize("recording", RECORDINGS, ids=str)
+async def test_an_answer_ends_without_waiting_for_the_books(
+    shared_database: Database, recording: Recording
+):
+    run = await make_run(shared_database)
+    async with (
+        running_upstream(lambda _: streamed(recording, pause_after=1)) as upstream,
+        running_gateway(shared_database, upstream.url) as served,
+        served.client(run.key) as client,
+        client.stream("POST", recording.path, json=recording.request) as response,
+        run.books_held() as tx,
+    ):
+        upstream.go_on.set()
+        answer = await response.aread()
+        of_run = TokenUsage.execution_id == run.order.execution_id
+        counted = await tx.scalar(select(func.count()).where(of_run))
+    row = await run.row()
+
+    assert (answer, counted) == (recording.whole, 0)
+    assert row.cost_usd == price(recording)
+
+
+async def test_the_next_call_may_spend_what_the_last_one_has_not(shared_database: Database):
+    """The last one's answer may have ended before it was settled; it is settled first."""
+    run = await make_run(shared_database)
+    budget = await run.budget("0.04")  # not two calls at once: one may cost 0.0233
+    async with (
+        running_upstream(whole) as upstream,
+        running_gateway(shared_database, upstream.url) as served,
+        served.client(run.key) as client,
+    ):
+        # A run's first call is counted apart.
+        first = await client.post("/anthropic/v1/messages", json=ASKED)
+        await run.row()
+        rest = [await client.post("/anthropic/v1/messages", json=ASKED) for _ in range(3)]
+        waited = served.gateway.counters["waited"]
+    counter = await run.counter(budget)
+
+    assert [each.status_code for each in (first, *rest)] == [200] * 4
+    calls = [heard.json for heard in upstream.heard if heard.path.endswith("/messages")]
+    assert [call["max_tokens"] for call in calls] == [1000] * 4
+    assert (waited, counter.reserved_usd) == (0, 0)
 
 
 async def test_a_price_that_somebody_has_set_is_what_a_call_costs(shared_database: Database):

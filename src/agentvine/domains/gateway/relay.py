@@ -152,18 +152,22 @@ class Gateway:
             if response is not None:
                 async with response:
                     await self._pass_on(meter, response, exchange)
+        except BaseException:
+            await asyncio.shield(self._begin_counting(meter, exchange))
+            raise
+        counting = self._begin_counting(meter, exchange)
+        try:
+            # The caller has all that was said, and need not wait for the books as well: its next
+            # call finds this one there, since steps in the books keep their order.
+            await _finish(exchange)
         finally:
-            self.live.pop(exchange, None)
-            meter.cut_by = exchange.cut_by
             # Whoever gives up waiting does not keep it out of the books.
-            await asyncio.shield(asyncio.ensure_future(self._count(meter)))
-        if exchange.cut_by == "key" and not exchange.has_started:
-            raise KeyInvalid("The run that this key was made for has ended.")
-        if exchange.cut_by is None:
-            await exchange.end()
-        else:
-            # Half an answer must not look like a whole one: the connection is broken.
-            await exchange.leave()
+            await asyncio.shield(counting)
+
+    def _begin_counting(self, meter: Meter, exchange: Exchange) -> "asyncio.Task[None]":
+        self.live.pop(exchange, None)
+        meter.cut_by = exchange.cut_by
+        return asyncio.create_task(self._count(meter))
 
     async def _count(self, meter: Meter) -> None:
         try:
@@ -366,6 +370,16 @@ def _route_of(scope: Scope, path: str) -> Route:
     if route is None or scope["method"] != route.method:
         raise GatewayRouteUnknown(f"{scope['method']} {path} is not served here.")
     return route
+
+
+async def _finish(exchange: Exchange) -> None:
+    if exchange.cut_by == "key" and not exchange.has_started:
+        raise KeyInvalid("The run that this key was made for has ended.")
+    if exchange.cut_by is None:
+        await exchange.end()
+    else:
+        # Half an answer must not look like a whole one: the connection is broken.
+        await exchange.leave()
 
 
 @dataclass(frozen=True, slots=True)

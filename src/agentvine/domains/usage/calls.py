@@ -1,5 +1,6 @@
 """A call to a language model, as the books know it: who pays, what it used, what it cost."""
 
+import json
 import uuid
 from dataclasses import dataclass, fields
 from datetime import date
@@ -23,6 +24,10 @@ class Payer:
     conversation_id: uuid.UUID | None = None
     message_id: uuid.UUID | None = None
 
+    def __hash__(self) -> int:
+        """Of the links that tell payers apart: all eight would cost more than a look at them."""
+        return hash((self.execution_id, self.conversation_id))
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -37,8 +42,12 @@ class Call:
 
     def to_json(self) -> dict[str, Any]:
         """For a reservation's row."""
-        payer = dict(_payer_json(self.payer))
-        return {"model": self.model, "usage_date": self.usage_date.isoformat(), "payer": payer}
+        kept: dict[str, Any] = json.loads(self.to_text())
+        return kept
+
+    def to_text(self) -> str:
+        """The same, as a text."""
+        return _text_of(self.model, self.usage_date, self.payer)
 
     @classmethod
     def from_json(cls, request_id: str, kept: dict[str, Any]) -> "Call":
@@ -64,9 +73,10 @@ class Outcome:
 
 
 @lru_cache(maxsize=1024)  # one run makes many calls
-def _payer_json(payer: Payer) -> tuple[tuple[str, str | None], ...]:
-    named = ((field.name, getattr(payer, field.name)) for field in fields(Payer))
-    return tuple((name, None if value is None else str(value)) for name, value in named)
+def _text_of(model: str, day: date, payer: Payer) -> str:
+    named = {each.name: getattr(payer, each.name) for each in fields(Payer)}
+    links = {name: None if value is None else str(value) for name, value in named.items()}
+    return json.dumps({"model": model, "usage_date": day.isoformat(), "payer": links})
 
 
 def _id(name: str, value: str | None) -> Any:
