@@ -8,6 +8,8 @@ import random
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
 
 import structlog
 from sqlalchemy import ColumnElement
@@ -26,11 +28,30 @@ from agentvine.protocol.enums import FailureClass
 _ACTOR = SystemActor("queue")
 _BATCH = 50
 _OUTAGE_SECONDS = 5.0
+_RUN_AHEAD_SECONDS = 1.0
+"""More than any clock drifts between two looks, and less than what is left of a lease when a worker
+that is not heard has ended its program: 3 s of 60, and 1 s of 20."""
 
 log = structlog.get_logger(__name__)
 
 Condition = Callable[[ReadSession], ColumnElement[bool]]
 Handler = Callable[[Transaction, WorkOrder], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Clocks:
+    """What the database's clock showed, between two looks at our own that nobody sets."""
+
+    shown: datetime
+    before: float
+    after: float
+
+    def ran_ahead_since(self, earlier: "_Clocks") -> float:
+        """How many seconds the database's clock has moved more than ours, at the least.
+
+        A database that is slow to answer is no clock that was set.
+        """
+        return (self.shown - earlier.shown).total_seconds() - (self.after - earlier.before)
 
 
 @dataclass(slots=True)
@@ -42,20 +63,26 @@ class QueueChores:
     # Spreads retries; nothing secret hangs on it.
     draw: random.Random = field(default_factory=random.Random)
     _served_at: float | None = None
+    _clocks: _Clocks | None = None
 
     async def rescue(self) -> int:
         """Take back orders whose lease has run out. Returns how many.
 
-        After a time in which this server could not look, every holder gets one more lease first:
-        most likely nobody could renew either.
+        After a time in which this server could not look, and after one in which the database's
+        clock was set forward, or went on while the machine slept, every holder gets one more lease
+        first: most likely nobody could renew either.
         """
-        now = self.database.clock.monotonic()
-        pause = self.settings.poll_interval_seconds + _OUTAGE_SECONDS
-        if self._served_at is not None and now - self._served_at > pause:
-            log.warning("queue.outage_noticed", seconds=round(now - self._served_at, 1))
+        clocks = await self._read_clocks()
+        has_missed = self._has_missed_time(clocks)
+        if has_missed:
             await self.grant_amnesty()
-        count = await self._each(store.is_lapsed, self._take_back)
-        self._served_at = self.database.clock.monotonic()
+        # By the time that was looked at: a lease that runs out while this server or its database
+        # is held up from here on is judged by the next look.
+        count = await self._each(partial(store.is_lapsed, by=clocks.shown), self._take_back)
+        self._clocks = clocks
+        # What took long because there was much to do is no outage.
+        is_busy = has_missed or count > 0
+        self._served_at = self.database.clock.monotonic() if is_busy else clocks.after
         return count
 
     async def expire(self) -> int:
@@ -76,10 +103,29 @@ class QueueChores:
 
     async def grant_amnesty(self) -> int:
         """Extend every lease once, after a time in which nobody could renew. Returns how many."""
+        # Read before: the next look notices a clock that is set while leases are extended.
+        self._clocks = await self._read_clocks()
         async with self.database.transaction(_ACTOR) as tx:
             count = await store.extend_all_leases(tx, lease_seconds=self.settings.lease_seconds)
         self._served_at = self.database.clock.monotonic()
         return count
+
+    async def _read_clocks(self) -> _Clocks:
+        before = self.database.clock.monotonic()
+        async with self.database.read() as read:
+            shown = await store.read_clock(read)
+        return _Clocks(shown, before, self.database.clock.monotonic())
+
+    def _has_missed_time(self, clocks: _Clocks) -> bool:
+        pause = clocks.after - self._served_at if self._served_at is not None else 0.0
+        ahead = clocks.ran_ahead_since(self._clocks) if self._clocks is not None else 0.0
+        if pause > self.settings.poll_interval_seconds + _OUTAGE_SECONDS:
+            log.warning("queue.outage_noticed", seconds=round(pause, 1))
+            return True
+        if ahead > _RUN_AHEAD_SECONDS:
+            log.warning("queue.clock_ran_ahead", seconds=round(ahead, 1))
+            return True
+        return False
 
     async def _each(self, condition: Condition, handle: Handler) -> int:
         async with self.database.read() as read:

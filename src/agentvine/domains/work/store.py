@@ -11,6 +11,7 @@ over those that somebody else holds: it never waits.
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVarTuple
 
 from sqlalchemy import (
@@ -367,10 +368,17 @@ async def lock_order(tx: Transaction, order_id: uuid.UUID) -> WorkOrder | None:
     return await tx.scalar(query)
 
 
-def is_lapsed(session: ReadSession) -> ColumnElement[bool]:
-    """Whether a claimed order's lease has run out."""
+async def read_clock(read: ReadSession) -> datetime:
+    """What the database's clock shows, which alone decides about leases."""
+    return (await read.execute(select(read.dialect.now_sql()))).scalar_one()
+
+
+def is_lapsed(session: ReadSession, *, by: datetime) -> ColumnElement[bool]:
+    """Whether a claimed order's lease had run out by a time, and has not been extended since."""
     return and_(
         WorkOrder.status == _CLAIMED,
+        WorkOrder.lease_expires_at < by,
+        # A clock that was set back since then has made what was extended look older than it is.
         WorkOrder.lease_expires_at < session.dialect.now_sql(),
     )
 
