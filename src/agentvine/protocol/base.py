@@ -33,7 +33,7 @@ Usd = Annotated[Decimal, Field(ge=0, max_digits=10, decimal_places=2)]
 MAX_INTEGER = 2**63 - 1
 """No database of ours stores a greater one."""
 
-_ALWAYS_STORABLE = frozenset({bool, uuid.UUID, datetime})
+_ALWAYS_STORABLE = (uuid.UUID, bool, BaseModel, datetime)
 """Whatever their value; a hot path, for every field of every message is looked at."""
 
 
@@ -78,7 +78,8 @@ class Input(BaseModel):
 
     @classmethod
     def _storable(cls, leaf: object) -> object:
-        if leaf != _mended(leaf):
+        mended = _mended(leaf)
+        if mended is not leaf and mended != leaf:
             raise ValueError("holds what cannot be stored: NUL, half a character, or such a number")
         return leaf
 
@@ -146,8 +147,11 @@ class Problem(BaseModel):
 
 def _mapped(value: object, change: Callable[[object], object]) -> object:
     """A JSON-like value with each of its leaves, and the keys of its objects, changed."""
-    if value is None or type(value) in _ALWAYS_STORABLE:
+    # A model within has been looked at by itself. Leaves first: they are most, and told apart faster.
+    if value is None or isinstance(value, _ALWAYS_STORABLE):
         return value
+    if isinstance(value, (str, int, float)):
+        return change(value)
     if isinstance(value, Mapping):
         items = cast("Mapping[object, object]", value).items()
         return {change(key): _mapped(item, change) for key, item in items}
