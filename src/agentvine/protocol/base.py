@@ -147,7 +147,7 @@ class Problem(BaseModel):
 
 def _mapped(value: object, change: Callable[[object], object]) -> object:
     """A JSON-like value with each of its leaves, and the keys of its objects, changed."""
-    # A model within has been looked at by itself. Leaves first: they are most, and told apart faster.
+    # A model within has looked at itself. Leaves come first: they are most, and quickly told.
     if value is None or isinstance(value, _ALWAYS_STORABLE):
         return value
     if isinstance(value, (str, int, float)):
