@@ -20,7 +20,7 @@ from agentvine.protocol.briefs import RunBriefOut
 from agentvine.protocol.enums import FailureClass
 from agentvine.protocol.runs import RunWatch
 from agentvine.runtimes.agent_log import LongLines
-from agentvine.runtimes.base import LoginState, ModelAccess, RunContext, RunOutcome
+from agentvine.runtimes.base import LoginState, McpAccess, ModelAccess, RunContext, RunOutcome
 from agentvine.runtimes.error_words import class_of_text
 from agentvine.runtimes.events import ModelUsage, event_line
 from agentvine.runtimes.registry import builtin_runtimes
@@ -380,3 +380,104 @@ async def test_host_rule_10_counts_are_totals_and_a_newer_one_replaces_an_older(
     assert told == sorted(told), "totals only grow"
     assert told[-1] == 400
     assert outcome.metrics["usage"]["m-1"]["output_tokens"] == 41
+
+
+class Given:
+    """What a program was started with: its arguments, its variables, and the files of its home."""
+
+    def __init__(self, host: Host) -> None:
+        argv, self.environment = json.loads((host.folder / "seen.json").read_text())
+        self.home = host.home
+        files = [path.read_text() for path in sorted(host.home.rglob("*")) if path.is_file()]
+        variables = [f"{name}={value}" for name, value in self.environment.items()]
+        self.text = "\n".join([*argv, *variables, *files])
+
+
+async def given_by(host: Host, name: str) -> Given:
+    """Starts a runtime's program, and looks at what it is given."""
+    seen = "json.dump([sys.argv[1:], dict(os.environ)], open('seen.json', 'w'))"
+    host.install(RUNTIMES[name], f"import json, os, sys\n{seen}\nsys.exit(1)\n")
+    models = ModelAccess(base_url=GATEWAY.base_url, key=GATEWAY.key, default_model="m")
+    tools = McpAccess(url="http://127.0.0.1:9/mcp", key="av_mcp_canary")
+    await host.run(name, models=models, mcp=tools, timeout_seconds=20.0)
+    return Given(host)
+
+
+_OF_CODEX = ("[analytics]\nenabled = false", "check_for_update_on_startup = false")
+_OF_GEMINI = (
+    *('"telemetry": {"enabled": false}', '"usageStatisticsEnabled": false'),
+    *('"enableAutoUpdate": false', '"disableAutoUpdate": true'),
+)
+_OF_CLAUDE = ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1",)
+SILENCE = {
+    "claude-code": _OF_CLAUDE,
+    "claude-agent-acp": _OF_CLAUDE,
+    "codex": _OF_CODEX,
+    "codex-acp": _OF_CODEX,
+    "gemini": _OF_GEMINI,
+    "qwen": _OF_GEMINI,
+    "qwen-acp": _OF_GEMINI,
+    "opencode": (
+        *(f"OPENCODE_DISABLE_{name}=1" for name in ("AUTOUPDATE", "MODELS_FETCH", "SHARE")),
+        *('"share": "disabled"', '"autoupdate": false'),
+    ),
+    "mini-swe-agent": ("LITELLM_LOCAL_MODEL_COST_MAP=True", "MSWEA_SILENT_STARTUP=1"),
+    "aider": ("--analytics-disable", "--no-check-update", "LITELLM_LOCAL_MODEL_COST_MAP=True"),
+}
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+async def test_host_rule_7_no_program_tells_its_makers_or_looks_for_a_newer_self(
+    host: Host, name: str
+):
+    given = await given_by(host, name)
+
+    assert [words for words in SILENCE[name] if words not in given.text] == []
+
+
+_HOMES = {
+    "claude-code": "CLAUDE_CONFIG_DIR",
+    "claude-agent-acp": "CLAUDE_CONFIG_DIR",
+    "codex": "CODEX_HOME",
+    "codex-acp": "CODEX_HOME",
+}
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+async def test_host_rule_7_every_program_keeps_its_settings_in_the_run_s_own_home(
+    host: Host, name: str
+):
+    given = await given_by(host, name)
+
+    place = given.environment[_HOMES.get(name, "HOME")]
+    assert Path(place).is_relative_to(host.home)
+    assert place != str(host.folder), "the home of the worker's user"
+    readable = [path for path in host.home.rglob("*") if path.is_file() and is_open(path)]
+    keys = {GATEWAY.key, "av_mcp_canary"}
+    assert [path for path in readable if any(key in path.read_text() for key in keys)] == []
+
+
+def is_open(path: Path) -> bool:
+    """Whether others than its owner may read it."""
+    return bool(path.stat().st_mode & 0o077)
+
+
+HELD = {
+    # Its settings could allow what people did not, and bring tools of their own.
+    "claude-code": ("--setting-sources=", "--strict-mcp-config"),
+    "codex": ('model_provider = "agentvine"', "request_max_retries = 0"),
+    "codex-acp": ("INITIAL_AGENT_MODE=read-only", 'model_provider = "agentvine"'),
+    "qwen": ("--approval-mode\nauto-edit", "--auth-type\nopenai"),
+    "qwen-acp": ("--approval-mode\ndefault", "--auth-type\nopenai"),
+    "opencode": ("--pure", '"enabled_providers": ["agentvine"]'),
+    "aider": ("--no-auto-lint", "--no-auto-test", "--no-auto-commits"),
+}
+
+
+@pytest.mark.parametrize("name", HELD)
+async def test_host_rule_6_what_the_host_relies_on_is_said_where_a_repository_cannot_say_otherwise(
+    host: Host, name: str
+):
+    given = await given_by(host, name)
+
+    assert [words for words in HELD[name] if words not in given.text] == []

@@ -52,6 +52,15 @@ class Voice:
         self.session, self.is_resumed = resume or str(uuid.uuid4()), resume is not None
         return True
 
+    def find_tools(self) -> str:
+        """What it is told of servers of tools, in the words of its language."""
+        places = [Path.home() / ".qwen" / "settings.json"]
+        if "CODEX_HOME" in os.environ:
+            places.append(Path(os.environ["CODEX_HOME"]) / "config.toml")
+        if "--mcp-config" in self.arguments:
+            places.append(Path(self.arguments[self.arguments.index("--mcp-config") + 1]))
+        return "\n".join(place.read_text() for place in places if place.exists())
+
     def find_scene(self, prompt: str) -> str:
         """The scene that a prompt names; without a name it is the session's."""
         self.prompt_text = prompt
@@ -125,9 +134,10 @@ def play_session(voice: Voice) -> None:
     voice.say("resumed" if voice.is_resumed else "anew")
 
 
-def look_around(_: Voice) -> None:
+def look_around(voice: Voice) -> None:
     lines = [f"{name}={value}" for name, value in os.environ.items()]
     Path("environment.txt").write_text("\n".join(lines))
+    Path("tools.txt").write_text(voice.find_tools())
 
 
 SCENES = {
@@ -270,9 +280,16 @@ class Ended(Exception):
 class Acp(Rpc):
     """The Agent Client Protocol."""
 
+    tools = ""
+
+    def find_tools(self) -> str:
+        return self.tools
+
     def run(self) -> None:
         while True:
             message = self.next()
+            if servers := message.get("params", {}).get("mcpServers"):
+                self.tools = json.dumps(servers)
             match message.get("method"):
                 case "initialize":
                     able = {"loadSession": True, "mcpCapabilities": {"http": True}}

@@ -35,7 +35,8 @@ GOES_ON = "goes_on"
 FORGETS = "forgets"
 """The same, but it does not find the session that it is to resume."""
 LOOKS_AROUND = "looks_around"
-"""Writes its environment to environment.txt, a variable a line."""
+"""Writes its environment to environment.txt, a variable a line, and to tools.txt what it is told of
+servers of tools."""
 SCENES = (
     EDITS, FAILS, ENDS_EARLY, CRASHES, ASKS, WANTS, LISTENS, HANGS, GOES_ON, FORGETS, LOOKS_AROUND,
 )  # fmt: skip
@@ -58,6 +59,8 @@ class Subject:
     """Whether its program tells when a limit ends."""
     tells_usage: bool = True
     """Whether what its program tells of usage is all of it."""
+    takes_tools: bool = True
+    """Whether it has a use for our tools."""
 
 
 _DAEMON = "setsid sh -c 'echo $$ > pid.txt; exec sleep 600' > /dev/null 2>&1 &"
@@ -107,7 +110,7 @@ steps: [{say: anew}]
 resumed_steps: [{say: resumed}]
 """,
     LOOKS_AROUND: """
-- run: env > environment.txt
+- run: env > environment.txt; touch tools.txt
 - say: seen
 """,
 }
@@ -140,7 +143,7 @@ def _fake(
 
 
 SUBJECTS = [
-    Subject("scripted", lambda _: ScriptedRuntime(), _SCRIPTED),
+    Subject("scripted", lambda _: ScriptedRuntime(), _SCRIPTED, takes_tools=False),
     _fake("claude-code", "stream-json", "claude"),
     _fake("codex", "app-server", "codex"),
     _fake("acp", "acp", "some-agent"),

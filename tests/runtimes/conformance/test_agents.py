@@ -18,7 +18,7 @@ from agentvine.protocol.controls import SteeringMessage
 from agentvine.protocol.enums import FailureClass
 from agentvine.protocol.questions import AnswerDecision, QuestionKind
 from agentvine.runtimes.asking import AnswerDeferred, RunAnswer, RunQuestion
-from agentvine.runtimes.base import ModelAccess, RunContext, RunOutcome, Runtime
+from agentvine.runtimes.base import McpAccess, ModelAccess, RunContext, RunOutcome, Runtime
 from agentvine.runtimes.steering import Mailbox
 from tests.runtimes.conformance import subjects
 from tests.runtimes.conformance.subjects import MORE_SUBJECTS, SUBJECTS, Subject
@@ -318,6 +318,17 @@ async def test_what_goes_to_the_gateway_goes_past_every_proxy(stage: Stage):
     seen = stage.file("environment.txt").splitlines()
     assert "NO_PROXY=127.0.0.1,localhost,::1,gateway.test" in seen
     assert "no_proxy=127.0.0.1,localhost,::1,gateway.test" in seen
+
+
+@those_that_play(subjects.LOOKS_AROUND)
+async def test_it_is_given_our_tools_with_the_key_of_the_run(stage: Stage):
+    tools = McpAccess(url="http://127.0.0.1:9/mcp", key="av_mcp_test")
+    await stage.play(subjects.LOOKS_AROUND, mcp=tools)
+    told = stage.file("tools.txt")
+    assert (tools.url in told) is stage.subject.takes_tools
+    assert (tools.key in told + stage.file("environment.txt")) is stage.subject.takes_tools
+    await stage.play(subjects.LOOKS_AROUND)
+    assert tools.url not in stage.file("tools.txt"), "they were another run's"
 
 
 def session_of(stage: Stage, session_id: str) -> dict[str, Any]:
