@@ -91,7 +91,7 @@ async def require_runtime(name: str) -> None:
     """
     [found] = await detect_runtimes(builtin_runtimes(), [name])
     if not found.is_available:
-        told = f"{name} does not work on this machine: {found.problem}"
+        told = f"{name}: {found.problem}"
         if found.login is LoginState.MISSING and found.login_help:
             told += f". It is not logged in, either. {found.login_help}"
         raise RuntimeNotUsable(told)

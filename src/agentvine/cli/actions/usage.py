@@ -246,9 +246,8 @@ async def usage(
     session.out.table(found.rows, columns, nothing="Nothing was used.")
     if found.rows:
         more = "" if found.is_complete else " (some are not shown; see --limit)"
-        session.out.line(
-            f"in all: {found.total.calls} calls, {_dollars(found.total.cost_usd)} USD{more}"
-        )
+        calls = "1 call" if found.total.calls == 1 else f"{found.total.calls} calls"
+        session.out.line(f"in all: {calls}, {_dollars(found.total.cost_usd)} USD{more}")
 
 
 async def list_calls(
