@@ -184,6 +184,16 @@ def test_what_was_remembered_outranks_asking_but_nothing_forbidden():
     assert judge(asked("Bash", command("make all")), [rule(ASK), exact]).effect is ASK
 
 
+def test_of_what_was_remembered_a_denial_outranks_an_allowance_whatever_the_order():
+    question = asked("Bash", command("make all"))
+    wide = rule(ALLOW, "make *", is_remembered=True)
+    narrow = rule(DENY, None, input_hash=input_hash(command("make all")), is_remembered=True)
+    for order in ([wide, narrow], [narrow, wide]):
+        assert judge(question, order).effect is DENY
+        assert judge(asked("Bash", command("make it")), order).effect is ALLOW
+    assert judge(question, [rule(ALLOW), narrow]).effect is DENY
+
+
 def test_a_rule_is_about_its_tool_alone():
     assert judge(asked("Fetch", command("x")), [rule(ALLOW)]).effect is ASK
     assert judge(asked("mcp__x__read", {}), [rule(ALLOW, tool="mcp__*")]).effect is ALLOW

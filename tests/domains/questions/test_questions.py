@@ -243,6 +243,32 @@ async def test_an_answer_is_remembered_as_far_as_it_was_said(
     assert is_known(await elsewhere.ask("5", "Push?", **PUSH)) is in_other_task
 
 
+async def test_what_was_denied_and_remembered_is_denied_from_then_on(shared_api: Api):
+    run = await start(shared_api)
+    question = await run.ask("1", "Push?", **PUSH)
+    await run.answer(question, decision="deny", remember="task", pattern="git push *")
+
+    by_force = PUSH | {"tool_input": {"command": "sudo git push --force"}}
+    denied = await run.ask("2", "Push by force?", **by_force)
+    assert (denied["answer"]["decision"], denied["answer"]["is_automatic"]) == ("deny", True)
+    assert denied["answer"]["author"] == "remembered for this task: deny Bash git push *"
+    assert "find another way" in denied["answer"]["text"]
+
+    # What is allowed afterwards lifts no ban.
+    await run.rule("allow", "bash", "git push *")
+    assert (await run.ask("3", "And now?", **PUSH))["answer"]["decision"] == "deny"
+    path = f"/projects/{run.space.project_id}/answer-rules"
+    remembered, _ = await run.space.owner.get(path)
+    await run.space.owner.call("DELETE", f"/answer-rules/{remembered['id']}")
+    assert (await run.ask("4", "Once more?", **PUSH))["answer"]["decision"] == "allow"
+    async with shared_api.database.read() as read:
+        query = select(AuditEvent).where(AuditEvent.entity_id == remembered["id"])
+        kept = (await read.scalars(query.order_by(AuditEvent.id))).all()
+    assert [each.action for each in kept] == ["rule.added", "rule.removed"]
+    assert ((kept[0].after or {})["effect"], (kept[1].before or {})["effect"]) == ("deny", "deny")
+    assert {each.actor_label for each in kept} == {f"user:{run.space.owner.actor.username}"}
+
+
 async def let_wait_no_longer(api: Api, run: Asking) -> None:
     """What only time could do: the back-off is over."""
     async with api.database.transaction() as tx:
@@ -335,6 +361,10 @@ async def test_a_question_that_nobody_waits_for_is_withdrawn(shared_api: Api):
     for _ in range(2):
         await run.worker.caller.post(f"{run.path}/{question['id']}/withdraw", claim_of(run.order))
     assert (await run.wait(question))["state"] == "withdrawn"
+    assert [action for action, _ in await audit_of(shared_api, question)] == [
+        "question.asked",
+        "question.withdrawn",
+    ]
     assert await run.refused(question, 409, text="Blanks.") == "question_settled"
 
     left = await run.ask("2", "And now?")
@@ -381,6 +411,37 @@ async def test_when_nobody_answers_in_time_the_policy_does(
     answer = found["answer"] or {"decision": None, "choices": None, "is_automatic": True}
     assert (answer["decision"], answer["choices"]) == (decision, choices)
     assert answer["is_automatic"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "answer"), [("deny", ("deny", [])), ("default", ("answer", ["tabs"]))]
+)
+async def test_a_run_that_ended_to_wait_goes_on_with_what_the_policy_says(
+    shared_api: Api, policy: str, answer: tuple[str, list[str]]
+):
+    run = await start(shared_api)
+    expiry = {"expires_in_seconds": 3600, "on_expiry": policy, "default_option": "tabs"}
+    question = await run.ask(options=OPTIONS, **expiry)
+    await run.worker.fail(run.order, "waiting_for_answer")
+    assert await run.worker.claim() == []
+    await let_expire(shared_api, question)
+
+    order = await run.again()
+    path = f"/executions/{order['execution_id']}/brief"
+    brief = await run.worker.caller.post(path, claim_of(order))
+    assert [each["question"] for each in brief["answers"]] == ["Tabs or blanks?"]
+    told = (await run.ask("another key", options=OPTIONS, **expiry))["answer"]
+    assert (told["decision"], told["choices"]) == answer
+    # Heard once, it binds nobody who tries again later.
+    await run.worker.fail(run.order, "tool_failed")
+    await let_wait_no_longer(shared_api, run)
+    await run.again()
+    assert (await run.ask("a third key", options=OPTIONS, **expiry))["state"] == "open"
+    assert await audit_of(shared_api, question) == [
+        ("question.asked", None),
+        ("question.answered", f"expired: {policy}"),
+    ]
+    assert await run.refused(question, 409, text="Too late.") == "question_settled"
 
 
 async def test_an_order_whose_question_has_expired_fails_and_waits_for_a_person(shared_api: Api):

@@ -40,6 +40,12 @@ from agentvine.protocol.questions import (
 
 CHANNEL = "questions"
 """Hints with a question's id, when it is asked or settled."""
+_MAX_LOOKED_AT = 20
+"""Earlier questions of the same words, of which one may be gone on with."""
+_MAY_STAND = (ChatMessage.question_state == QuestionState.ANSWERED) & (
+    # Rules and models are asked again; of what time has answered, the row tells more.
+    ChatMessage.answered_by_id.is_not(None) | (ChatMessage.answered_at >= ChatMessage.expires_at)
+)
 
 
 class StoredAnswer(BaseModel):
@@ -55,6 +61,8 @@ class StoredAnswer(BaseModel):
     author: str
     rule: str | None = None
     """What answered by itself; None: a person did."""
+    is_unheard: bool = False
+    """Whether it came by itself when the run had ended to wait for it: the next one hears it."""
     attachments: list[AttachmentOut] = Field(default_factory=list[AttachmentOut])
 
 
@@ -114,7 +122,7 @@ def answer_out(question: ChatMessage) -> AnswerOut | None:
     answer = facts_of(question).answer
     if answer is None or question.answered_at is None:
         return None
-    told = answer.model_dump(exclude={"rule"})
+    told = answer.model_dump(exclude={"rule", "is_unheard"})
     return AnswerOut(**told, is_automatic=answer.rule is not None, answered_at=question.answered_at)
 
 
@@ -145,7 +153,10 @@ async def find_without_task(
 async def take_over(
     tx: Transaction, place: Place, *, key: str, fingerprint: str, with_answer: bool
 ) -> ChatMessage | None:
-    """Make this attempt's what an earlier one asked: open still, or answered by a person.
+    """Make this attempt's what an earlier one asked: open still, or with an answer that stands.
+
+    A person's stands; what answered by itself is asked again, unless no run has heard it: a run
+    that ended to wait would ask anew, and wait again, for ever.
 
     Args:
         tx: The transaction of the attempt that asks.
@@ -156,9 +167,8 @@ async def take_over(
     """
     is_left = ChatMessage.question_state == QuestionState.OPEN
     if with_answer:
-        is_answered = ChatMessage.question_state == QuestionState.ANSWERED
-        is_left |= is_answered & ChatMessage.answered_by_id.is_not(None)
-    left = await tx.scalar(
+        is_left |= _MAY_STAND
+    asked = await tx.scalars(
         select(ChatMessage)
         .where(
             ChatMessage.conversation_id == place.conversation_id,
@@ -167,11 +177,14 @@ async def take_over(
             is_left,
         )
         .order_by(ChatMessage.id.desc())
-        .limit(1)
+        .limit(_MAX_LOOKED_AT)
         .with_for_update(key_share=True)
     )
+    left = next((each for each in asked if _is_open_or_stands(each)), None)
     if left is not None:
         facts = facts_of(left)
+        if facts.answer is not None:
+            facts.answer = facts.answer.model_copy(update={"is_unheard": False})
         facts.asked_before.append(str(left.execution_id))
         left.metadata_ = facts.stored()
         left.execution_id, left.question_key = place.execution_id, key
@@ -332,15 +345,26 @@ async def list_open(
 async def list_answered(
     read: ReadSession, conversation_id: ConversationId | None, *, limit: int
 ) -> Sequence[ChatMessage]:
-    """What people have answered in a conversation, oldest first: the last so many."""
+    """What people have answered in a conversation, and time where no run has heard it.
+
+    Oldest first: the last so many.
+    """
     query = (
         select(ChatMessage)
         .where(
             ChatMessage.conversation_id == conversation_id,
-            ChatMessage.question_state == QuestionState.ANSWERED,
-            ChatMessage.answered_by_id.is_not(None),
+            _MAY_STAND,
         )
         .order_by(ChatMessage.answered_at.desc(), ChatMessage.id.desc())
         .limit(limit)
     )
-    return list(reversed((await read.scalars(query)).all()))
+    found = [each for each in await read.scalars(query) if _is_open_or_stands(each)]
+    return found[::-1]
+
+
+def _is_open_or_stands(question: ChatMessage) -> bool:
+    """Whether it waits for its answer still, or the next attempt need not ask again."""
+    if question.question_state is QuestionState.OPEN or question.answered_by_id is not None:
+        return True
+    answer = facts_of(question).answer
+    return answer is not None and answer.is_unheard

@@ -283,11 +283,12 @@ async def expire(tx: Transaction, question_id: uuid.UUID, task_id: uuid.UUID) ->
         question.expires_at = None
         return True
     is_failing = facts.on_expiry is ExpiryPolicy.FAIL
+    is_waited_for = await work.find_waiting(tx, task) is None
     is_first = await rows.settle(
         tx,
         question,
         task.project_id,
-        _at_expiry(facts),
+        _at_expiry(facts).model_copy(update={"is_unheard": not is_waited_for}),
         state=QuestionState.EXPIRED if is_failing else QuestionState.ANSWERED,
         sender=SYSTEM_SENDER,
     )
