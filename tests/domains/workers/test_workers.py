@@ -102,6 +102,27 @@ async def test_a_new_process_frees_what_the_old_one_held_but_for_what_it_will_re
     assert (again["order_id"], again["attempt"]) == (orders[1]["order_id"], 2)
 
 
+async def test_a_dead_process_s_registration_that_comes_late_takes_nothing_from_the_living_one(
+    shared_api: Api,
+):
+    space = await make_space(shared_api)
+    task, worker = await space.task(), await space.worker()
+    late = {"name": worker.name, "session_id": worker.session_id}
+    for _ in range(2):
+        worker.session_id = str(new_id())
+        await worker.register()
+    (order,) = await worker.claim()
+
+    problem = await worker.caller.refused("POST", "/workers/register", 409, json=late)
+    assert problem["code"] == "worker_superseded"
+    assert (await space.where(task))[0] == "in_progress"
+    (lease,) = (await worker.beat(order))["leases"]
+    assert lease["state"] == "kept"
+    # Its own may come twice, and changes nothing either.
+    assert (await worker.register())["released"] == 0
+    await worker.complete(order)
+
+
 async def test_a_drained_worker_hears_of_it_and_gets_no_more(shared_api: Api):
     space = await make_space(shared_api)
     admin, worker = await admin_of(shared_api), await space.worker()

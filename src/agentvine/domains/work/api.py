@@ -281,7 +281,11 @@ async def attach_to_run(
     )
 
 
-@router.post("/workers/register", tags=["protocol"], responses=responses(WorkerNameTaken))
+@router.post(
+    "/workers/register",
+    tags=["protocol"],
+    responses=responses(WorkerNameTaken, WorkerSuperseded),
+)
 async def register_worker(
     body: WorkerRegisterIn, actor: Worker, tx: Tx, state: State
 ) -> WorkerRegisteredOut:

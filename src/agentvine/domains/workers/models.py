@@ -60,7 +60,7 @@ class Worker(Base):
     config: Mapped[dict[str, Any]] = document(dict, nullable=True)
     """``isolation``: how it holds its runs; ``controls``: what it can do to them on a person's
     behalf; ``runtime_reports``: what it found of runtimes; all as it told when it registered.
-    ``limited_runtimes``: what its logins wait for."""
+    ``limited_runtimes``: what its logins wait for. ``past_sessions``: of its earlier processes."""
     capabilities: Mapped[list[Any]] = document(list, "[]", nullable=True)
     last_heartbeat_at: Mapped[datetime | None] = stamp()
     session_id: Mapped[uuid.UUID | None] = mapped_column(Uuid())

@@ -1,5 +1,6 @@
 """Commands of the workers slice: register, beat, drain, retire."""
 
+import uuid
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, select, update
@@ -10,7 +11,7 @@ from agentvine.domains.identity import history, tokens
 from agentvine.domains.identity.models import ApiToken
 from agentvine.domains.workers import enrolment
 from agentvine.domains.workers.enums import WorkerStatus, WorkerType
-from agentvine.domains.workers.errors import WorkerNameTaken
+from agentvine.domains.workers.errors import WorkerNameTaken, WorkerSuperseded
 from agentvine.domains.workers.events import WorkerRetired
 from agentvine.domains.workers.models import Worker, WorkerCapability
 from agentvine.kit.actor import WorkerActor
@@ -20,6 +21,9 @@ from agentvine.protocol.workers import RuntimeLimit, WorkerRegisterIn
 NEWS = "worker news"
 """The channel of the workers that should beat at once: something is to be told to them."""
 
+_KEPT_SESSIONS = 20
+"""So many earlier processes of a worker are known; the network holds no message back for longer."""
+
 
 async def register_worker(tx: Transaction, actor: WorkerActor, wanted: WorkerRegisterIn) -> Worker:
     """Make a worker known, or take note that a known one was started anew.
@@ -27,6 +31,7 @@ async def register_worker(tx: Transaction, actor: WorkerActor, wanted: WorkerReg
     Raises:
         WorkerNameTaken: The name belongs to a worker with another token.
         WorkerNotAllowed: Its key is for another name, or for other work.
+        WorkerSuperseded: A later process has registered: this message was held back or doubled.
     """
     wanted = enrolment.check_allowed(actor, wanted)
     worker, is_new = await _lock_or_make(tx, wanted)
@@ -36,6 +41,7 @@ async def register_worker(tx: Transaction, actor: WorkerActor, wanted: WorkerReg
             f"{wanted.name} was registered with another token; choose another name, or let an "
             "admin delete that worker.",
         )
+    past_sessions = _past_sessions(worker, wanted.session_id)
     worker.token_id = actor.token_id
     worker.session_id = wanted.session_id
     worker.worker_type = _type_of(wanted)
@@ -58,6 +64,7 @@ async def register_worker(tx: Transaction, actor: WorkerActor, wanted: WorkerReg
         "isolation": isolation,
         "controls": controls,
         "runtime_reports": reports,
+        "past_sessions": past_sessions,
     }
     worker.is_draining = False
     worker.deleted_at = None
@@ -76,6 +83,20 @@ async def register_worker(tx: Transaction, actor: WorkerActor, wanted: WorkerReg
     )
     await tx.flush()
     return worker
+
+
+def _past_sessions(worker: Worker, session_id: uuid.UUID) -> list[str]:
+    """The processes that this one is later than, newest last.
+
+    A dead process's message that comes late would take the worker, and all that it runs, from the
+    one that lives.
+    """
+    past: list[str] = (worker.config or {}).get("past_sessions") or []
+    if str(session_id) in past:
+        raise WorkerSuperseded(f"A newer process of {worker.name} has registered.")
+    if worker.session_id is None or worker.session_id == session_id:
+        return past
+    return [*past, str(worker.session_id)][-_KEPT_SESSIONS:]
 
 
 def _type_of(wanted: WorkerRegisterIn) -> WorkerType:
