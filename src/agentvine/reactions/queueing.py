@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from agentvine.config.settings import QueueSettings
 from agentvine.db.session import Transaction
+from agentvine.domains.gateway import holding
 from agentvine.domains.identity.events import TokenRevoked
 from agentvine.domains.projects import queries as projects
 from agentvine.domains.tasks import service as task_service
@@ -42,13 +43,16 @@ class Queueing:
             )
             return
         repository = await projects.get_repository(tx, SYSTEM, event.task.repository_id)
-        await work.enqueue_task(tx, event.task, repository, self.settings)
+        order = await work.enqueue_task(tx, event.task, repository, self.settings)
+        await holding.hold_if_limited(tx, order, event.task)
 
     async def on_task_edited(self, tx: Transaction, event: TaskEdited) -> None:
         """A waiting order is told of the new priority and of how to run."""
         if event.task.repository_id is not None and event.task.status not in RUNNING:
             repository = await projects.get_repository(tx, SYSTEM, event.task.repository_id)
             await work.refresh_waiting_order(tx, event.task, repository, self.settings)
+            for order in await work.open_orders(tx, event.task.id):
+                await holding.hold_if_limited(tx, order, event.task)
 
     async def on_task_held_back(self, tx: Transaction, event: TaskHeldBack) -> None:
         """A queued task got something to wait for: out of the queue with it."""

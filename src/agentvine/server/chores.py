@@ -13,7 +13,9 @@ from agentvine.domains.executions.jobs import ImportChore
 from agentvine.domains.executions.service import BUNDLES
 from agentvine.domains.gateway.bodies import BodyKeeper
 from agentvine.domains.gateway.doors import ModelDoors
+from agentvine.domains.gateway.holding import HoldingChores
 from agentvine.domains.gateway.jobs import GatewayChores
+from agentvine.domains.gateway.upstreams import KEYS
 from agentvine.domains.identity.jobs import TidyingChore
 from agentvine.domains.identity.last_use import LastUses
 from agentvine.domains.mentions.answering import MentionDesk
@@ -133,11 +135,14 @@ def tidying_chores(
 def usage_chores(settings: Settings, database: Database) -> tuple[Chore, ...]:
     """Calls nobody settled, and work that waits for its budget."""
     usage, keys = UsageChores(database, settings.zone), GatewayChores(database)
+    held = HoldingChores(database)
     poll = settings.queue.poll_interval_seconds
     return (
         Chore("calls", usage.expire, every_seconds=5 * poll),
         Chore("budgets", usage.resume, every_seconds=10 * poll, channel=BUDGETS),
         Chore("key limits", keys.clear_limits, every_seconds=10 * poll),
+        Chore("held orders", held.look, every_seconds=10 * poll, channel=KEYS),
+        Chore("due orders", held.let_go_in_time, every_seconds=poll),
     )
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,7 @@ from agentvine.db.session import Database, Transaction
 from agentvine.domains.executions import log_search, log_store, log_writing
 from agentvine.domains.executions.models import Execution, ExecutionLog
 from agentvine.domains.tasks.enums import TaskStatus
-from agentvine.domains.work import claiming, lines, settling, store
+from agentvine.domains.work import claiming, holds, lines, settling, store
 from agentvine.domains.work.asked import Claiming, Completing, values_of
 from agentvine.domains.work.enums import OrderStatus
 from agentvine.domains.work.limits import LimitBook
@@ -122,6 +122,9 @@ async def fill(database: Database, *, is_analyzed: bool) -> Busy:
     }
     await copy_orders(crew, FINISHED, order=past, task={"status": TaskStatus.COMPLETED})
     await copy_attempts(crew, worker.worker_id)
+    # These come before all others, and no claim looks at them.
+    later = {"line_id": holds.HELD, "available_at": now + timedelta(days=1)}
+    await copy_orders(crew, WAITING, order=later)
     await copy_orders(crew, WAITING)
     held = [order for _ in range(HELD) for order in await worker.claim()]
     lines = [

@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -15,8 +15,8 @@ from agentvine.domains.gateway.upstreams import read_keys
 _REST_SECONDS = 30.0
 """How long a key rests after a limit whose end the provider did not tell."""
 _MAX_REST_SECONDS = 7 * 24 * 3600.0
-_UNTOLD = "the provider's limit is reached, and it does not say until when"
-_TOLD = "the provider's limit is reached"
+UNTOLD = "the provider's limit is reached, and it does not say until when"
+TOLD = "the provider's limit is reached"
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _RETRY_INFO = re.compile(rb'"retryDelay"\s*:\s*"([\d.]+s)"')
@@ -35,11 +35,19 @@ class ProviderLimits:
         for wire in ModelWire:
             for group in _groups(await read_keys(read, project_id, wire)):
                 limits = [limit for limit in map(_limit, group) if limit and limit[0] > now]
-                if any(reason == _UNTOLD for _, reason in limits):
+                if any(reason == UNTOLD for _, reason in limits):
                     return None
                 if len(limits) == len(group):
                     ends.append(min(until for until, _ in limits))
         return min(ends, default=None)
+
+
+def first_lifted(keys: Sequence[ProviderCredential | None], now: datetime) -> datetime | None:
+    """When the first of some keys is good again; None: one is, or a provider did not tell."""
+    limits = [limit for limit in map(_limit, keys) if limit and limit[0] > now]
+    if len(limits) < len(keys) or any(reason == UNTOLD for _, reason in limits):
+        return None
+    return min((until for until, _ in limits), default=None)
 
 
 def limit_of(headers: Mapping[str, str], body: bytes, now: datetime) -> tuple[float, str]:
@@ -50,8 +58,8 @@ def limit_of(headers: Mapping[str, str], body: bytes, now: datetime) -> tuple[fl
     """
     seconds = _told(headers, body, now)
     if seconds is None:
-        return _REST_SECONDS, _UNTOLD
-    return min(max(seconds, 1.0), _MAX_REST_SECONDS), _TOLD
+        return _REST_SECONDS, UNTOLD
+    return min(max(seconds, 1.0), _MAX_REST_SECONDS), TOLD
 
 
 def _told(headers: Mapping[str, str], body: bytes, now: datetime) -> float | None:

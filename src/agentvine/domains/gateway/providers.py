@@ -19,6 +19,7 @@ from agentvine.domains.gateway.errors import (
 )
 from agentvine.domains.gateway.models import ModelProvider, ProviderCredential
 from agentvine.domains.gateway.queries import get_credential, get_provider
+from agentvine.domains.gateway.upstreams import KEYS
 from agentvine.domains.gateway.vault import KeyVault
 from agentvine.domains.identity import history
 from agentvine.domains.projects import queries as projects
@@ -293,6 +294,7 @@ def _record(
     before: Mapping[str, object] | None,
     after: Mapping[str, object] | None,
 ) -> None:
+    tx.hint(KEYS)
     history.record(
         tx,
         action,

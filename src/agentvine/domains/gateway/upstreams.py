@@ -46,6 +46,12 @@ _VARIABLES = {
 }
 _MAX_REASON = 500
 
+KEYS = "provider keys"
+"""The channel of the chore that looks at who waits for a key."""
+
+Keyed = tuple[ModelProvider, ProviderCredential | None]
+"""A provider with one of its keys, or without where it needs none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
@@ -121,14 +127,18 @@ async def list_upstreams(
     rules = await find_rules(session, project_id, agent_id)
     real = rules.meant_by(model)
     rules.check(real)
-    rows = await read_keys(session, project_id, wire)
-    serving = [row for row in rows if not row[0].models or is_among(real, row[0].models)]
-    named = [row for row in serving if row[0].models]
-    ranked = sorted(named or serving, key=lambda row: _rank(row[0]))
+    rows = serving(await read_keys(session, project_id, wire), real)
+    ranked = sorted(rows, key=lambda row: _rank(row[0]))
     # Spreads calls over keys, protects nothing.
     start = random.randrange(1 << 16) if turn is None else turn  # noqa: S311 - hides nothing
     prices = await read_prices(session, real)
     return _ordered([_upstream(*row, real, prices) for row in ranked], start, now)
+
+
+def serving(rows: Sequence[Keyed], model: str) -> Sequence[Keyed]:
+    """Those who answer for a model: the providers that name it, or else those that name none."""
+    able = [row for row in rows if not row[0].models or is_among(model, row[0].models)]
+    return [row for row in able if row[0].models] or able
 
 
 def priced_as(kind: ProviderKind, name: str) -> str:
@@ -177,7 +187,7 @@ def provider_missing(wire: ModelWire, model: str) -> ProviderMissing:
 
 async def read_keys(
     session: ReadSession, project_id: uuid.UUID | None, wire: ModelWire
-) -> Sequence[tuple[ModelProvider, ProviderCredential | None]]:
+) -> Sequence[Keyed]:
     """The providers in use that speak a language with a project, each with each of its keys."""
     key = and_(
         ProviderCredential.provider_id == ModelProvider.id, ProviderCredential.is_active.is_(True)
@@ -210,6 +220,7 @@ async def note_limit(
         )
         .values(limited_until=until, limit_reason=reason[:_MAX_REASON])
     )
+    tx.hint(KEYS)
 
 
 def _rank(provider: ModelProvider) -> tuple[bool, bool, uuid.UUID]:

@@ -11,6 +11,7 @@ from agentvine.db.session import Database, Transaction
 from agentvine.domains.tasks.models import Task
 from agentvine.domains.work import limiting, limits, lines
 from agentvine.domains.work.enums import LimitId, LimitScope, OrderStatus
+from agentvine.domains.work.holds import HELD
 from agentvine.domains.work.limits import LimitBook
 from agentvine.domains.work.models import Limit, WorkOrder
 from agentvine.domains.work.settling import CHANNEL
@@ -69,7 +70,8 @@ def _misplaced(book: LimitBook) -> list[ColumnElement[bool]]:
         under_some = [limits.is_under(s.scope, [s.key]) for s in in_force]
         found.append(and_(WorkOrder.line_id.is_(None), or_(*under_some)))
     known = [s.id for s in in_force]
-    found.append(and_(WorkOrder.line_id.is_not(None), WorkOrder.line_id.not_in(known)))
+    # Those that are held up stand in no limit's line, and are let go by who holds them.
+    found.append(and_(WorkOrder.line_id.is_not(None), WorkOrder.line_id.not_in([*known, HELD])))
     open_lines = [s.id for s in in_force if s.room > 0]
     full = [limits.is_under(s.scope, [s.key]) for s in in_force if s.room <= 0]
     if open_lines and full:

@@ -165,7 +165,8 @@ class WorkOrder(Base):
     """Its run is told to stop, and the order to wait again: an emergency stop."""
     line_id: Mapped[LimitId | None] = mapped_column(BigInteger())
     """The limit in whose line it waits; None while none is known to apply, and when it does not
-    wait. No foreign key: a limit that goes away must not have to look at every order."""
+    wait; 0 when it is held up (``holds``). No foreign key: a limit that goes away must not have to
+    look at every order."""
     held_limits: Mapped[list[int] | None] = mapped_column(Json())
     """The limits that count the current claim, so that its end gives back just these."""
     controlled_fence: Mapped[int | None] = mapped_column(BigInteger())

@@ -19,6 +19,7 @@ from agentvine.domains.tasks.models import Task
 from agentvine.domains.work import limits
 from agentvine.domains.work.capabilities import satisfies
 from agentvine.domains.work.enums import LimitScope, OrderStatus
+from agentvine.domains.work.holds import HELD
 from agentvine.domains.work.limits import LimitState
 from agentvine.domains.work.models import Limit, WorkOrder
 from agentvine.domains.workers.enums import CapabilityLevel, WorkerStatus
@@ -34,6 +35,7 @@ _NAMED: dict[LimitScope, type[Project | Repository | Agent]] = {
 }
 _SHOWN = 5
 _SAID = 200
+_ALL_LIMITED = "all that could serve it have reached their limits; `agentvine provider list`"
 
 
 async def explain(read: ReadSession, task: Task, order: WorkOrder | None) -> WhyOut:
@@ -150,10 +152,13 @@ async def _asks(read: ReadSession, task: Task, order: WorkOrder) -> list[WaitRea
 
 
 def _too_early(order: WorkOrder, now: datetime) -> list[WaitReason]:
-    if order.available_at <= now:
+    if order.available_at <= now and order.line_id != HELD:
         return []
-    soon = roughly((order.available_at - now).total_seconds())
+    soon = roughly(max(0.0, (order.available_at - now).total_seconds()))
     told = f"not before {_iso(order.available_at)}, in {soon}"
+    if order.line_id == HELD:
+        told += f", when the first is good again of the provider's keys: {_ALL_LIMITED}"
+        return [_reason("provider_limited", told, available_at=_iso(order.available_at))]
     if _is_of_provider(order):
         told += f", when a provider's limit is lifted: {order.error_message}"
         return [_reason("provider_limited", told, available_at=_iso(order.available_at))]
