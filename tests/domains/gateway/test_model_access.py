@@ -1,15 +1,18 @@
 """From the route that gives a run its key to a provider's answer, through the whole application."""
 
 import json
+import uuid
 from typing import Any
 
 import pytest
 
+from agentvine.domains.tasks.models import Task
 from agentvine.protocol.enums import UserRole
 from tests.support.api import Api, Caller
 from tests.support.builders.identity import unique
 from tests.support.builders.projects import make_project, make_repository
 from tests.support.builders.tasks import make_task
+from tests.support.space import claim_of, make_space
 from tests.support.upstream import Reply, running_upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -98,3 +101,55 @@ async def test_only_who_holds_the_claim_gets_its_key(shared_api: Api):
 
     assert {each["code"] for each in refused} == {"lease_lost"}
     assert person["code"] == "scope_missing"
+
+
+async def test_a_call_of_a_run_is_booked_with_every_link_and_on_every_budget(shared_api: Api):
+    admin = await shared_api.person(unique("admin"), UserRole.ADMIN)
+    space = await make_space(shared_api)
+    of = {"project_id": space.project_id}
+    agent = await space.owner.post("/agents", {"name": unique("coder"), "type": "tester", **of})
+    task = await space.task(agent_id=agent["id"])
+    worker = await space.worker()
+    order = await worker.claim_one()
+    attempt, claimed = f"/executions/{order['execution_id']}", claim_of(order)
+    # What it asks is said in its task's conversation.
+    await worker.caller.post(f"{attempt}/questions", claimed | {"key": "1", "text": "Which?"})
+    scopes = [
+        {"scope": "project", **of},
+        {"scope": "agent", "agent_id": agent["id"]},
+        {"scope": "agent_type", "agent_type": "tester"},
+    ]
+    amount = {"amount_usd": "5", "period": "daily", "action": "block"}
+    budgets = [
+        await admin.post("/budgets", {"name": unique("budget"), **amount, **scope})
+        for scope in scopes
+    ]
+    async with running_upstream(lambda _: Reply([WHOLE])) as upstream:
+        provider = {"name": unique("p"), "kind": "anthropic", "key": "sk-1", **of}
+        await admin.post("/model-providers", {**provider, "base_url": upstream.url})
+        access = await worker.caller.post(f"{attempt}/model-access", claimed)
+        run = await shared_api.with_token(access["key"])
+        asked = ASKED | {"model": "claude-haiku-4-5"}
+        answer = await run.http.post("http://test/gateway/anthropic/v1/messages", json=asked)
+    assert answer.content == WHOLE
+    [call] = (await space.owner.get("/usage/calls", params=of))["items"]
+    async with shared_api.database.read() as read:
+        row = await read.get_one(Task, uuid.UUID(task["id"]))
+        conversation = str(row.conversation_id)
+
+    assert {name: call[name] for name in call if name.endswith("_id") or name == "agent_type"} == {
+        "request_id": call["request_id"],
+        "user_id": str(space.owner.actor.user_id),
+        "agent_id": agent["id"],
+        "agent_type": "tester",
+        "project_id": space.project_id,
+        "task_id": task["id"],
+        "execution_id": order["execution_id"],
+        "conversation_id": conversation,
+        "message_id": None,
+    }
+    for budget in budgets:
+        told = await admin.get(f"/budgets/{budget['id']}")
+        assert told["spent_usd"] == call["cost_usd"], told
+    now = await space.get(task)
+    assert (now["total_tokens_used"], now["total_cost_usd"]) == (10, call["cost_usd"])
