@@ -14,8 +14,10 @@ from sqlalchemy import func, select
 
 from agentvine.db.blocks import Sql, Steps
 from agentvine.db.session import Database
+from agentvine.domains.agents.service import create_agent
 from agentvine.domains.identity.models import Event
 from agentvine.domains.tasks.models import Task
+from agentvine.domains.tasks.service import ensure_conversation
 from agentvine.domains.usage import budgets
 from agentvine.domains.usage.batch_sql import STATEMENTS
 from agentvine.domains.usage.batches import Batch, Reserve, Settle, Shrink
@@ -25,6 +27,8 @@ from agentvine.domains.usage.ledger import Ledger
 from agentvine.domains.usage.models import BudgetCounter, BudgetReservation, TokenUsage
 from agentvine.domains.usage.prices import Tokens
 from agentvine.kit.clock import Clock, ManualClock
+from agentvine.protocol.agents import AgentCreateIn
+from agentvine.protocol.enums import AgentType
 from agentvine.protocol.usage import BudgetCreateIn
 from tests.support.builders.identity import unique
 from tests.support.builders.projects import Ground, make_ground
@@ -40,6 +44,18 @@ async def make_payer(ground: Ground, **task: Any) -> Payer:
     async with ground.transaction() as tx:
         made = await make_task(tx, ground.owner, ground.repository, **task)
     return Payer(user_id=ground.owner.user_id, project_id=ground.project_id, task_id=made.id)
+
+
+async def fully_linked(ground: Ground, payer: Payer) -> Payer:
+    """The same, at work as an agent, in its task's conversation."""
+    wanted = AgentCreateIn(
+        name=unique("agent"), type=AgentType.TESTER, project_id=ground.project_id
+    )
+    async with ground.transaction() as tx:
+        agent = await create_agent(tx, ground.owner, wanted)
+        task = await tx.get_one(Task, payer.task_id)
+        talk = await ensure_conversation(tx, task)
+    return replace(payer, agent_id=agent.id, agent_type=agent.type.value, conversation_id=talk)
 
 
 async def make_budget(ground: Ground, amount: str, **fields: Any) -> uuid.UUID:
@@ -97,7 +113,7 @@ async def test_plain_steps_are_all_done_in_one_transaction(shared_database: Data
     ground = await make_ground(shared_database)
     budget = await make_budget(ground, "10.00")
     ledger = Ledger(shared_database, "test")
-    payer = await make_payer(ground)
+    payer = await fully_linked(ground, await make_payer(ground))
     first = new_call(payer)
     await ledger.reserve(first, Decimal(1), LEAST)  # its counter is made, the long way
 
@@ -113,6 +129,8 @@ async def test_plain_steps_are_all_done_in_one_transaction(shared_database: Data
     [row] = books["rows"]
     assert (row.tokens_in, row.tokens_out, row.request_duration_ms) == (100, 7, 12)
     assert (row.task_id, row.user_id, row.model) == (payer.task_id, payer.user_id, first.model)
+    assert (row.agent_id, row.agent_type) == (payer.agent_id, "tester")
+    assert row.conversation_id == payer.conversation_id is not None
     assert row.metadata_ == {"is_estimated": False, "source": "test"}
     assert (books["tasks"], books["tokens"]) == (Decimal("0.25"), 107)
     for ask in more:
