@@ -3,13 +3,14 @@
 import asyncio
 import json
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from agentvine.llm.scripted import ScriptedUpstream
 from agentvine.protocol.enums import LogLevel
@@ -38,6 +39,13 @@ MODELS = {
     "gemini": "gemini-2.5-flash",
 }
 """What they are to ask for; of the others nothing depends on the name."""
+
+
+def short_form(names: Sequence[str], *short: str) -> list[Any]:
+    """All of them, of which CI runs these."""
+    return [
+        each if each in short else pytest.param(each, marks=pytest.mark.clis_long) for each in names
+    ]
 
 
 @dataclass

@@ -8,7 +8,7 @@ from agentvine.protocol.briefs import RunBriefOut
 from agentvine.protocol.enums import FailureClass, PermissionLevel
 from agentvine.protocol.questions import AnswerDecision, QuestionKind
 from agentvine.runtimes.asking import RunAnswer, RunQuestion
-from tests.clis.driving import MakeDrive
+from tests.clis.driving import MakeDrive, short_form
 
 NAMES = ("codex", "claude-agent-acp", "codex-acp", "gemini", "opencode", "qwen-acp")
 """Claude Code and Qwen Code by their own language are in ``test_stream_json``."""
@@ -68,7 +68,7 @@ def deny(question: RunQuestion) -> RunAnswer:
     return RunAnswer(decision=AnswerDecision.DENY, text="Not today.")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", short_form(NAMES, "codex", "qwen-acp"))
 async def test_it_does_a_job_of_two_steps_and_asks_for_both(name: str, drive: MakeDrive):
     run = drive(name, ESCALATED if name == "codex-acp" else TWO_STEPS)
 
@@ -114,6 +114,7 @@ async def test_what_is_denied_is_not_done_and_it_goes_on(name: str, drive: MakeD
 async def test_a_budget_that_is_used_up_ends_it_soon(name: str, drive: MakeDrive):
     run = drive(name, REFUSED)
     loop, refused = asyncio.get_running_loop(), list[float]()
+    began = loop.time()
 
     async def watch() -> None:
         while not any(each.fault for each in run.upstream.requests):  # noqa: ASYNC110 - it tells nobody
@@ -129,7 +130,8 @@ async def test_a_budget_that_is_used_up_ends_it_soon(name: str, drive: MakeDrive
     assert outcome.failure.failure_class is FailureClass.BUDGET_EXHAUSTED
     assert "budget exceeded for this task" in outcome.failure.message
     assert (run.worktree / "hello.txt").exists(), "what was done before stays"
-    assert ended - refused[0] < 10, "a machine may be busy, but no retry fits into this"
+    # A machine that is slow to end it was as slow to come so far; no retry fits into either.
+    assert ended - refused[0] < max(10, refused[0] - began)
     assert sum(1 for each in run.upstream.requests if each.fault) <= 2
 
 

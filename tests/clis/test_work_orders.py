@@ -1,9 +1,12 @@
 """Work orders with the real CLIs: a command by a person, and a change with every token counted."""
 
 import os
+import re
 import shutil
+import uuid
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,21 +14,24 @@ from typing import Any
 import psutil
 import pytest
 
-from agentvine.llm.scripted import Received, ScriptedUpstream, parse_script
-from tests.clis.driving import CLIS_OF
-from tests.support.cli import Sandbox, wait_until
+from agentvine.llm.scripted import ScriptedUpstream, parse_script
+from tests.clis.desk import (
+    MODELS,
+    NAMES,
+    OTHER_MODEL,
+    RATES,
+    Desk,
+    connect,
+    cost_of,
+    processes_below,
+    results_in,
+    told,
+)
+from tests.clis.driving import CLIS_OF, short_form
+from tests.support.cli import Sandbox, stop
 from tests.support.http import serve
-from tests.support.repositories import Repo, make_repo
+from tests.support.repositories import make_repo
 
-NAMES = ("claude-code", "codex", "opencode", "gemini", "qwen", "claude-agent-acp", "codex-acp")
-MODELS = {
-    "claude-code": "claude-opus-5-5",
-    "claude-agent-acp": "claude-opus-5-5",
-    "gemini": "gemini-2.5-flash",
-    "opencode": "gpt-4.1",  # newer ones it gives a tool for patches
-}
-"""The others ask for gpt-5.5."""
-CHECK = "cmp hello.txt copied.txt"
 TWO_STEPS = """
 usage: {input: 1111, output: 22, cache_read: 333, cache_write: 44, reasoning: 5}
 turns:
@@ -55,21 +61,39 @@ turns:
     calls: [{write_file: {path: copied.txt, content: "hello\\n"}}]
   - text: All is done.
 """
+WHY = "Not on my watch."
+TOLD = re.compile(r"rejected|refused|ancell?ed|aborted|Not on my watch")
+HEARS_NO_REASON = {"gemini", "claude-agent-acp"}
+"""They go on after a denial by themselves, and their protocol has no place for its reason."""
+# Some stop at what they may not, and are told to go on without it.
 DECIDED = """
+conversations:
+  - when: {prompt: "You were not allowed to do that"}
+    turns:
+      - text: I ask.
+        calls: [ASK]
+      - text: I write what I may.
+        calls: [{write_file: {path: hello.txt, content: "hello\\n"}}]
+      - text: And copy it.
+        calls: [{write_file: {path: copied.txt, content: "hello\\n"}}]
+      - text: All is done.
 turns:
   - text: I write what I may not.
     calls: [{write_file: {path: forbidden.txt, content: "no\\n"}}]
   - text: I ask.
-    calls:
-      - server: agentvine
-        tool: ask_human
-        input: {question: "Which colour?", options: [Red, Blue]}
+    calls: [ASK]
   - text: I write what I may.
     calls: [{write_file: {path: hello.txt, content: "hello\\n"}}]
   - text: And copy it.
     calls: [{write_file: {path: copied.txt, content: "hello\\n"}}]
   - text: All is done.
 """
+ASK = '{ask: {question: "Which colour?", options: [Red, Blue]}}'
+ASK_HUMAN = (
+    '{server: agentvine, tool: ask_human, input: {question: "Which colour?", options: [Red, Blue]}}'
+)
+ASKS_BY_ITSELF = {"claude-code", "codex", "claude-agent-acp"}
+"""Those with a tool of their own that reaches people; the others use ours."""
 TEAM = """
 usage: {input: 1111, output: 22}
 conversations:
@@ -114,13 +138,6 @@ ESCALATED = TWO_STEPS.replace(
 )
 
 
-def short_form(*names: str) -> list[Any]:
-    """All of them, of which CI runs these."""
-    return [
-        each if each in names else pytest.param(each, marks=pytest.mark.clis_long) for each in NAMES
-    ]
-
-
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[tuple[ScriptedUpstream, str]]:
     """One model that follows a script, and its address."""
@@ -129,265 +146,228 @@ def upstream() -> Iterator[tuple[ScriptedUpstream, str]]:
         yield scripted, url
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def team(
-    installed: Callable[..., list[Path]],
-    upstream: tuple[ScriptedUpstream, str],
-    tmp_path: Path,
-    request: pytest.FixtureRequest,
+    upstream: tuple[ScriptedUpstream, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Sandbox]:
-    """A server and a worker that finds the program, and may ask all providers."""
-    name = request.node.callspec.params["name"]
-    folders = dict.fromkeys(map(str, installed(*CLIS_OF[name])))
-    path = os.pathsep.join([*folders, os.environ["PATH"]])
+    """One server for all of them, with a provider of each kind, and no worker yet."""
+    folder = tmp_path_factory.mktemp("work-orders")
     # Codex makes no links to its helpers, and so has no sandbox, in a home below this.
-    (tmp_path / "tmp").mkdir()
-    more = {"PATH": path, "TMPDIR": str(tmp_path / "tmp"), "HTTP_PROXY": "http://127.0.0.1:9"}
-    sandbox = Sandbox(tmp_path / "team", more)
-    with sandbox.up("--workers", "1"):
-        _, url = upstream
-        for kind in ("anthropic", "openai", "gemini"):
-            added = sandbox.run(
-                *("provider", "add", kind, "--kind", kind, "--url", url, "--key-file", "-"),
-                stdin=f"sk-{kind}-secret\n",
-            )
-            assert added.exit_code == 0, added
+    (folder / "tmp").mkdir()
+    more = {"TMPDIR": str(folder / "tmp"), "HTTP_PROXY": "http://127.0.0.1:9"}
+    sandbox = Sandbox(folder / "team", more)
+    with sandbox.up("--workers", "0"):
+        with connect(sandbox) as http:
+            for kind in ("anthropic", "openai", "gemini"):
+                about = {"name": kind, "kind": kind, "base_url": upstream[1]}
+                added = http.post("/model-providers", json=about | {"key": f"sk-{kind}-secret"})
+                assert added.is_success, added.text
+            for model in {OTHER_MODEL, *MODELS.values()}:
+                priced = http.post("/prices", json={"model": model, **RATES})
+                assert priced.is_success, priced.text
         yield sandbox
     assert sandbox.processes() == [], "nothing of it is left"
 
 
+@pytest.fixture(scope="module")
+def worker_token(team: Sandbox) -> str:
+    """What the workers are known by."""
+    return team.run("token", "create", "workers", "--worker", "--json").json["token"]
+
+
 @pytest.fixture
-def repo(tmp_path: Path) -> Repo:
-    return make_repo(tmp_path / "repository", {"README.md": "A repository.\n"})
+def desk(
+    installed: Callable[..., list[Path]],
+    team: Sandbox,
+    worker_token: str,
+    upstream: tuple[ScriptedUpstream, str],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> Iterator[Desk]:
+    """A worker that finds the program, and a repository of its own; nothing of its runs is left."""
+    name = request.node.callspec.params["name"]
+    folders = dict.fromkeys(map(str, installed(*CLIS_OF[name])))
+    path = os.pathsep.join([*folders, os.environ["PATH"]])
+    place = tmp_path / f"repository-{uuid.uuid4().hex[:8]}"
+    repo = make_repo(place, {"README.md": "A repository.\n"})
+    with worker_in(team, worker_token, name, path), Desk(name, team, repo, upstream[0]) as made:
+        yield made
+        made.clear()
+    assert processes_below(team.data_dir) == []
 
 
-def told(requests: list[Received]) -> tuple[int, int, int]:
-    """What the provider says that it was asked: calls, and tokens in and out."""
-    usages = [each.usage for each in requests if each.usage is not None]
-    return (
-        len(usages),
-        sum(each.tokens_in for each in usages),
-        sum(each.tokens_out for each in usages),
-    )
+@contextmanager
+def worker_in(team: Sandbox, token: str, name: str, path: str) -> Iterator[None]:
+    """A worker of the team's, which looks for programs here."""
+    sees_it = replace(team, more={**team.more, "PATH": path, "AGENTVINE_TOKEN": token})
+    process = sees_it.start("worker", "--name", name, "--drain-timeout", "1")
+    try:
+        yield
+    finally:
+        stop(process)
 
 
-def have_it_done(name: str, team: Sandbox, repo: Repo) -> dict[str, Any]:
-    """Have the job of two steps done, allowing all that is asked; the task at its end."""
-    task = begin(name, team, repo)
-    shown = wait_until(lambda: at_rest(task, team, repo), "the end of the work", seconds=240)
-    assert shown["status"] == "review", team.run("logs", task, cwd=repo.path).out
-    return shown
+@pytest.mark.parametrize("name", NAMES)
+def test_a_work_order_is_done_asked_about_tested_and_counted_to_the_token(name: str, desk: Desk):
+    desk.begin(ESCALATED if name == "codex-acp" else TWO_STEPS)
+    desk.finish()
 
-
-def begin(name: str, team: Sandbox, repo: Repo, *more: str) -> str:
-    """Give an agent the job; the task's reference."""
-    begun = team.run(
-        *("run", "Write hello, and copy it.", "--repo", str(repo.path), "--runtime", name),
-        *("--model", MODELS.get(name, "gpt-5.5"), "--test", CHECK, "--no-wait", *more),
-    )
-    assert begun.exit_code == 0, begun
-    return next(word for word in begun.out.split() if word.startswith("T-")).rstrip(".,:")
-
-
-def at_rest(task: str, team: Sandbox, repo: Repo) -> Any:
-    """Allow all that is asked; the task, once nothing is done for it any more."""
-    for question in team.run("inbox", "--json", cwd=repo.path).json["questions"]:
-        given = team.run("answer", question["id"], "--allow", cwd=repo.path)
-        assert given.exit_code in (0, 5), given
-    shown = team.run("task", "show", task, "--json", cwd=repo.path).json
-    return shown if shown["status"] in {"review", "completed", "failed", "blocked"} else None
-
-
-@pytest.mark.parametrize("name", short_form("claude-code", "codex"))
-def test_a_work_order_is_done_asked_about_tested_and_counted_to_the_token(
-    name: str, team: Sandbox, repo: Repo, upstream: tuple[ScriptedUpstream, str]
-):
-    scripted, _ = upstream
-    scripted.requests.clear()
-    scripted.play(parse_script(ESCALATED if name == "codex-acp" else TWO_STEPS))
-
-    task = have_it_done(name, team, repo)["id"]
-
-    [attempt] = team.run("attempts", task, "--json", cwd=repo.path).json
+    requests = desk.upstream.requests
+    assert all(each.problem is None for each in requests)
+    used, calls = told(requests), desk.calls()
+    assert len(used) >= 3, "three turns, and what some ask on the side"
+    assert used == sorted(tokens_of(each) for each in calls)
+    assert not any(each["is_estimated"] for each in calls)
+    cost = sum(map(cost_of, used))
+    assert sum(Decimal(each["cost_usd"]) for each in calls) == cost
+    [attempt] = desk.attempts()
     counted = (attempt["model_calls"], attempt["tokens_in"], attempt["tokens_out"])
-    assert counted == told(scripted.requests)
-    assert all(each.problem is None for each in scripted.requests)
-    assert Decimal(attempt["cost_usd"]) > 0
-    diff = team.run("modification", "diff", task, cwd=repo.path).out
+    assert counted == (len(used), sum(each[0] for each in used), sum(each[1] for each in used))
+    assert Decimal(attempt["cost_usd"]) == cost
+    shown = desk.get(f"/tasks/{desk.task}")
+    assert (shown["total_tokens_used"], Decimal(shown["total_cost_usd"])) == (
+        sum(each[0] + each[1] for each in used),
+        cost,
+    )
+    diff = desk.command("modification", "diff", desk.task)
     assert "hello.txt" in diff
     assert "copied.txt" in diff
-    approved = team.run("approve", task, cwd=repo.path)
-    assert approved.exit_code == 0, approved
-    wait_until(
-        lambda: (
-            team.run("task", "show", task, "--json", cwd=repo.path).json["status"] == "completed"
-        ),
-        "its merge",
-        seconds=60,
-    )
-    assert repo.show("main", "copied.txt") == "hello"
+    desk.command("approve", desk.task)
+    desk.wait(lambda: desk.status() == "completed", "its merge")
+    assert desk.repo.show("main", "copied.txt") == "hello"
 
 
-@pytest.mark.parametrize("name", short_form("codex"))
-def test_an_agent_in_a_sandbox_without_a_network_has_its_model(
-    name: str, team: Sandbox, repo: Repo, upstream: tuple[ScriptedUpstream, str]
-):
+def tokens_of(call: dict[str, Any]) -> tuple[int, int, int, int]:
+    """As ``told`` has them."""
+    kinds = ("tokens_in", "tokens_out", "tokens_cache_read", "tokens_cache_write")
+    tokens_in, tokens_out, read, written = (call[kind] for kind in kinds)
+    return tokens_in, tokens_out, read, written
+
+
+@pytest.mark.parametrize("name", short_form(NAMES, "codex"))
+def test_an_agent_in_a_sandbox_without_a_network_has_its_model(name: str, desk: Desk):
     if shutil.which("bwrap") is None:
         return  # such an order is refused: tests/worker/test_sandboxed_runs.py
-    scripted, _ = upstream
-    scripted.requests.clear()
-    scripted.play(parse_script(ESCALATED if name == "codex-acp" else TWO_STEPS))
-    registered = team.run("repo", "register", str(repo.path))
-    assert registered.exit_code == 0, registered
-    assert team.run("repo", "edit", repo.path.name, "--sandbox").exit_code == 0
+    desk.command("repo", "edit", desk.repo.path.name, "--sandbox")
 
-    task = have_it_done(name, team, repo)["id"]
+    desk.begin(ESCALATED if name == "codex-acp" else TWO_STEPS)
+    desk.finish()
 
-    [attempt] = team.run("attempts", task, "--json", cwd=repo.path).json
-    assert attempt["model_calls"] == told(scripted.requests)[0] > 0
-    diff = team.run("modification", "diff", task, cwd=repo.path).out
-    assert "copied.txt" in diff
+    [attempt] = desk.attempts()
+    assert attempt["model_calls"] == len(told(desk.upstream.requests)) > 0
+    assert "copied.txt" in desk.command("modification", "diff", desk.task)
 
 
-@pytest.mark.parametrize("name", short_form("claude-code"))
-def test_a_budget_stops_the_work_in_flight_and_a_raise_lets_it_go_on(
-    name: str, team: Sandbox, repo: Repo, upstream: tuple[ScriptedUpstream, str]
-):
-    scripted, _ = upstream
-    scripted.requests.clear()
-    scripted.play(parse_script(LOOP))
-    project = team.run("repo", "register", str(repo.path), "--json").json["project_id"]
-    limit = ("budget", "create", "tight", str(BUDGET), "--period", "monthly", "--project", project)
-    assert team.run(*limit).exit_code == 0
+@pytest.mark.parametrize("name", short_form(NAMES, "claude-code"))
+def test_a_budget_stops_the_work_in_flight_and_a_raise_lets_it_go_on(name: str, desk: Desk):
+    limit = (str(BUDGET), "--period", "monthly", "--project", desk.project)
+    desk.command("budget", "create", f"tight-{name}", *limit)
 
-    task = begin(name, team, repo)
-    stopped = wait_until(lambda: at_rest(task, team, repo), "its budget's end", seconds=240)
-    spent = team.run("usage", "--by", "task", "--json", cwd=repo.path).json["total"]
-
-    assert stopped["status"] == "blocked", team.run("logs", task, cwd=repo.path).out
-    why = team.run("order", "why", task, "--json", cwd=repo.path).json
+    desk.begin(LOOP)
+    assert desk.rest() == "blocked", desk.logs()
+    why = desk.command("order", "why", desk.task, "--json")
     assert [reason["code"] for reason in why["reasons"]] == ["budget_used_up"], why
-    counted = (spent["calls"], spent["tokens_in"], spent["tokens_out"])
-    assert counted == told(scripted.requests)
-    assert BUDGET / 2 < Decimal(spent["cost_usd"]) <= BUDGET
+    calls = desk.calls()
+    assert sorted(map(tokens_of, calls)) == told(desk.upstream.requests)
+    assert BUDGET / 2 < sum(Decimal(each["cost_usd"]) for each in calls) <= BUDGET
 
-    scripted.play(parse_script(GOES_ON))
-    assert team.run("budget", "edit", "tight", "--amount", "20").exit_code == 0
-
-    def over() -> Any:
-        shown = at_rest(task, team, repo)
-        return shown if shown is not None and shown["status"] != "blocked" else None
-
-    after = wait_until(over, "the end of the work", seconds=240)
-    assert after["status"] == "review", team.run("logs", task, cwd=repo.path).out
+    desk.play(GOES_ON)
+    desk.command("budget", "edit", f"tight-{name}", "--amount", "20")
+    over = desk.wait(lambda: status if (status := desk.at_rest()) != "blocked" else None, "it all")
+    assert over == "review", desk.logs()
 
 
-@pytest.mark.parametrize("name", short_form("codex"))
-def test_an_agent_that_is_killed_is_tried_again_and_goes_on(
-    name: str, team: Sandbox, repo: Repo, upstream: tuple[ScriptedUpstream, str]
-):
-    scripted, _ = upstream
-    scripted.requests.clear()
-    scripted.play(parse_script(LONG))
+@pytest.mark.parametrize("name", short_form(NAMES, "codex"))
+def test_an_agent_that_is_killed_is_tried_again_and_goes_on(name: str, desk: Desk):
+    desk.begin(LONG)
 
-    task = begin(name, team, repo)
+    def sleeping() -> list[psutil.Process]:
+        desk.allow_all()
+        found = desk.processes()
+        is_so = any("time.sleep(600)" in " ".join(words) for _, words in found)
+        return [process for process, _ in found] if is_so else []
 
-    def sleeping() -> list[tuple[psutil.Process, list[str]]]:
-        at_rest(task, team, repo)
-        found = processes_in(team)
-        return found if any("time.sleep(600)" in " ".join(each[1]) for each in found) else []
-
-    running = wait_until(sleeping, "the command of its first turn", seconds=120)
-    scripted.play(parse_script(GOES_ON))
-    for process, _ in running:
+    running = desk.wait(sleeping, "the command of its first turn")
+    desk.play(GOES_ON)
+    for process in running:
         with suppress(psutil.Error):
             process.kill()
+    desk.finish()
 
-    after = wait_until(lambda: at_rest(task, team, repo), "the end of the work", seconds=240)
-
-    assert after["status"] == "review", team.run("logs", task, cwd=repo.path).out
-    attempts = team.run("attempts", task, "--json", cwd=repo.path).json
-    assert len(attempts) == 2
+    assert len(desk.attempts()) == 2
 
 
-@pytest.mark.parametrize("name", ["claude-code"])
-def test_what_people_deny_is_not_done_and_what_they_answer_reaches_the_model(
-    name: str, team: Sandbox, repo: Repo, upstream: tuple[ScriptedUpstream, str]
-):
-    scripted, _ = upstream
-    scripted.requests.clear()
-    scripted.play(parse_script(DECIDED))
+@pytest.mark.parametrize("name", short_form(NAMES, "claude-code", "gemini"))
+def test_what_people_deny_is_not_done_and_what_they_answer_reaches_the_model(name: str, desk: Desk):
+    desk.begin(
+        DECIDED.replace("ASK", ASK if name in ASKS_BY_ITSELF else ASK_HUMAN),
+        *("--permission", "human_required"),
+    )
+    desk.command("task", "start", desk.task)
 
-    task = begin(name, team, repo, "--permission", "human_required")
-    assert team.run("task", "start", task, cwd=repo.path).exit_code == 0
-    asked: dict[str, str] = {}
+    forbidden = desk.wait(lambda: next(iter(desk.open_questions()), None), "what it may not")
+    assert forbidden["kind"] == "permission"
+    assert "forbidden.txt" in str(forbidden)
+    before = len(desk.asked())
+    assert before == 1, "it waits"
+    desk.answer(forbidden, decision="deny", text=WHY)
 
-    def decided() -> Any:
-        for question in team.run("inbox", "--json", cwd=repo.path).json["questions"]:
-            is_forbidden = "forbidden.txt" in str(question)
-            how = ["--deny"] if is_forbidden else ["--allow"]
-            if question["kind"] == "question":
-                how = ["--option", "Blue"]
-            given = team.run("answer", question["id"], *how, cwd=repo.path)
-            assert given.exit_code == 0, given
-            asked[question["id"]] = question["kind"]
-        shown = team.run("task", "show", task, "--json", cwd=repo.path).json
-        return shown if shown["status"] in {"review", "failed", "blocked"} else None
+    def is_asked() -> Any:
+        found = desk.open_questions()
+        for question in found:
+            if question["kind"] != "question":
+                desk.answer(question, decision="allow")
+        return next((each for each in found if each["kind"] == "question"), None)
 
-    after = wait_until(decided, "the end of the work", seconds=240)
+    question = desk.wait(is_asked, "its question")
+    heard = desk.asked()
+    [*_, denied] = heard
+    assert TOLD.search(results_in(denied)), "it knows that it was not done"
+    assert WHY in str(denied.body) or name in HEARS_NO_REASON
+    assert [each["label"] for each in question["options"]] == ["Red", "Blue"]
+    assert not written(desk, "hello.txt"), "it waits"
+    assert "Blue" not in "".join(map(results_in, heard))
+    desk.answer(question, choices=["Blue"])
+    desk.finish()
 
-    assert after["status"] == "review", team.run("logs", task, cwd=repo.path).out
-    assert {"permission", "question"} <= set(asked.values())
-    diff = team.run("modification", "diff", task, cwd=repo.path).out
+    [*_, answered] = desk.asked()[len(heard) : len(heard) + 1]
+    assert "Blue" in results_in(answered), desk.logs()
+    diff = desk.command("modification", "diff", desk.task)
     assert "copied.txt" in diff
     assert "forbidden.txt" not in diff
-    assert "chose: Blue" in str(scripted.requests[-1].body)
+    assert not written(desk, "forbidden.txt")
 
 
-@pytest.mark.parametrize("name", short_form("claude-code"))
-def test_a_team_of_agents_and_a_reviewer_by_the_door_alone_rework_and_merge(
-    name: str, team: Sandbox, repo: Repo, upstream: tuple[ScriptedUpstream, str]
-):
-    scripted, _ = upstream
-    scripted.requests.clear()
-    scripted.play(parse_script(TEAM))
-    project = team.run("repo", "register", str(repo.path), "--json").json["project_id"]
-    model = ("--model", MODELS.get(name, "gpt-5.5"), "--project", project)
+def written(desk: Desk, name: str) -> list[Path]:
+    """Such files in the work trees."""
+    return [path / name for path in desk.worktrees() if (path / name).exists()]
+
+
+@pytest.mark.parametrize("name", short_form(NAMES, "claude-code"))
+def test_a_team_of_agents_and_a_reviewer_by_the_door_alone_rework_and_merge(name: str, desk: Desk):
+    desk.play(TEAM)
+    model = ("--model", desk.model, "--project", desk.project)
     for role in ("architect", "coder", "tester"):
-        made = team.run("agent", "create", role, "--type", role, "--runtime", name, *model)
-        assert made.exit_code == 0, made
-    assert team.run("agent", "create", "judge", "--type", "reviewer", *model).exit_code == 0
+        desk.command("agent", "create", role, "--type", role, "--runtime", name, *model)
+    desk.command("agent", "create", "judge", "--type", "reviewer", *model)
 
-    goal = ("team", "run", "Greet.", "--repo", str(repo.path), "--permission", "autonomous")
-    run_id = team.run(*goal, "--json").json["id"]
+    goal = ("team", "run", "Greet.", "--repo", str(desk.repo.path), "--permission", "autonomous")
+    run_id = desk.command(*goal, "--json")["id"]
 
     def over() -> Any:
-        for question in team.run("inbox", "--json", cwd=repo.path).json["questions"]:
-            team.run("answer", question["id"], "--allow", cwd=repo.path)
-        shown = team.run("team", "show", run_id, "--json").json
+        desk.allow_all()
+        shown = desk.get(f"/team-runs/{run_id}")
         return shown if shown["status"] in {"completed", "waiting", "failed"} else None
 
-    done = wait_until(over, "the end of the run", seconds=600)
+    done = desk.wait(over, "the end of the run")
 
     assert done["status"] == "completed", done
-    assert repo.show("main", "hello.txt") == "hello, you"
+    assert desk.repo.show("main", "hello.txt") == "hello, you"
     assert [(each["role"], each["outcome"]) for each in done["verdicts"]] == [
         ("tester", "fail"),
         ("tester", "pass"),
         ("reviewer", "approve"),
     ]
     assert Decimal(done["total_cost_usd"]) > 0
-    calls, tokens_in, tokens_out = told(scripted.requests)
-    assert calls > 0
-    assert done["total_tokens"] == tokens_in + tokens_out
-
-
-def processes_in(team: Sandbox) -> list[tuple[psutil.Process, list[str]]]:
-    """What runs, marked as a run's, in the team's work trees."""
-    found: list[tuple[psutil.Process, list[str]]] = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            is_inside = process.cwd().startswith(str(team.data_dir))
-            if is_inside and "AGENTVINE_RUN_ID" in process.environ():
-                found.append((process, process.cmdline()))
-    return found
+    used = told(desk.upstream.requests)
+    assert done["total_tokens"] == sum(each[0] + each[1] for each in used) > 0

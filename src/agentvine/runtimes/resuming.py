@@ -50,6 +50,10 @@ def prompt_of(context: RunContext, *, is_resumed: bool) -> str:
             f"Your earlier run at this task was interrupted. {files} Look before you rely on them, "
             "and then go on with the task."
         )
+        # What it said before names the work tree of the attempt before.
+        parts.append(
+            f"Your working directory is now {context.worktree}: work there, and nowhere else."
+        )
         if brief.summary:
             parts.append(f"What is known of it:\n\n{brief.summary}")
     else:

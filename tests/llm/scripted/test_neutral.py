@@ -101,3 +101,18 @@ def asked(tools: tuple[Offered, ...], *, wire: str = "anthropic") -> Asked:
     system = "You are an agent.\nWorking directory: /repo\n"
     told = Transcript()
     return Asked(wire=wire, model="m", is_stream=False, system=system, transcript=told, tools=tools)
+
+
+def test_a_path_leads_to_where_an_agent_that_has_moved_works_now():
+    transcript = Transcript()
+    transcript.add_prompt(["Your working directory is now /second: work there."])
+    asked = Asked(
+        wire="anthropic",
+        model="m",
+        is_stream=True,
+        system="Working directory: /first\n",
+        transcript=transcript,
+        tools=CLAUDE,
+    )
+    played = play_call(ToolCall.model_validate(WRITE), asked)
+    assert played.input == {"file_path": "/second/a.txt", "content": "x\ny\n"}

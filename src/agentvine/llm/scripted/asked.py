@@ -22,7 +22,7 @@ _NO_PROMPT = (
     "This is the Qwen Code.",
 )
 _FOLDER = re.compile(
-    r"(?:working directory(?: is)?:?|working in the directory:?|<cwd>)\s*`?(/[^\s<`'\"]+)",
+    r"(?:working directory(?: is)?(?: now)?:?|working in the directory:?|<cwd>)\s*`?(/[^\s<`'\"]+)",
     re.IGNORECASE,
 )
 
@@ -112,11 +112,11 @@ class Asked:
 
     @property
     def folder(self) -> str | None:
-        """Where the agent says that it works."""
+        """Where the agent says that it works; what it said last, where it has moved."""
         told = self.transcript
         said = "\n".join([self.system, *told.remarks, *told.prompts])
-        match = _FOLDER.search(said)
-        return match[1].rstrip(".,;") if match else None
+        found = _FOLDER.findall(said)
+        return found[-1].rstrip(".,;:") if found else None
 
     def find_tool(self, name: str) -> Offered | None:
         """The offered tool of this very name."""
