@@ -18,6 +18,7 @@ def main() -> int:
         token=SecretStr(given["token"]),
         data_dir=Path(given["data_dir"]),
         name=given["name"],
+        queues=tuple(given.get("queues", ["default"])),
         concurrency=given.get("concurrency", 1),
         grace_seconds=0.5,
         leftover_seconds=given.get("leftover_seconds", 14 * 86_400.0),
