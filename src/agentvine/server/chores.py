@@ -141,8 +141,7 @@ def usage_chores(settings: Settings, database: Database) -> tuple[Chore, ...]:
         Chore("calls", usage.expire, every_seconds=5 * poll),
         Chore("budgets", usage.resume, every_seconds=10 * poll, channel=BUDGETS),
         Chore("key limits", keys.clear_limits, every_seconds=10 * poll),
-        Chore("held orders", held.look, every_seconds=10 * poll, channel=KEYS),
-        Chore("due orders", held.let_go_in_time, every_seconds=poll),
+        Chore("held orders", held.look, every_seconds=poll, channel=KEYS),
     )
 
 

@@ -4,9 +4,10 @@ Looked at when an order is made, when a key meets a limit, when providers are ch
 time has come that a provider told. Where it told none, orders begin as ever.
 """
 
+import itertools
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import or_, select
@@ -25,6 +26,10 @@ from agentvine.kit.actor import SystemActor
 
 _ACTOR = SystemActor("gateway")
 _BATCH = 500
+_AGAIN_SECONDS = 10.0
+"""For orders that were being made by what was known before a change."""
+_SELDOM_SECONDS = 300.0
+"""For what changes beside the keys, such as the model that a project names."""
 _ONE_WIRE = {
     "claude-code": ModelWire.ANTHROPIC,
     "claude-agent-acp": ModelWire.ANTHROPIC,
@@ -67,53 +72,81 @@ async def hold_if_limited(tx: Transaction, order: WorkOrder, task: Task) -> None
         await holds.hold(tx, [order.id], until)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HoldingChores:
     """Level-triggered upkeep of the orders that wait for a provider."""
 
     database: Database
+    _seen: Sequence[object] | None = None
+    """What was known of all keys at the last whole look."""
+    _due: float = 0.0
+    """When to look at the orders again, by the monotonic clock."""
 
     async def look(self) -> int:
-        """Hold up what is to be held up, and let go what is not. Returns 0: that was all."""
+        """Hold up what is to be held up, and let go what is not. Returns 0: that was all.
+
+        While all keys are as they were and no limit has ended, there is nothing to be done: only
+        the keys are looked at then, however many orders wait, and the orders now and then.
+        """
+        async with self.database.read() as read:
+            seen = await _state_of_keys(read, self.database.clock.now())
+        now = self.database.clock.monotonic()
+        is_new = seen != self._seen
+        if is_new or now >= self._due:
+            await self._look_at_orders()
+            self._seen, self._due = seen, now + (_AGAIN_SECONDS if is_new else _SELDOM_SECONDS)
+        return 0
+
+    async def _look_at_orders(self) -> None:
         async with self.database.read() as read:
             places = await _limited_places(read, self.database.clock.now())
             if places:
                 projects = None if None in places else {each for each in places if each}
                 ids = await holds.list_waiting(read, RUNTIMES, projects)
             else:
-                ids = await holds.list_held(read, is_due=False)
-        await self._straighten(ids)
-        return 0
-
-    async def let_go_in_time(self) -> int:
-        """The same for those held orders alone whose time has come."""
-        async with self.database.read() as read:
-            ids = await holds.list_held(read, is_due=True)
-        await self._straighten(ids)
-        return 0
+                ids = await holds.list_held(read)
+        for start in range(0, len(ids), _BATCH):
+            await self._straighten(ids[start : start + _BATCH])
 
     async def _straighten(self, ids: Sequence[uuid.UUID]) -> None:
-        for start in range(0, len(ids), _BATCH):
+        async with self.database.read() as read:
+            wrong = await _find_wrong(read, ids, self.database.clock.now())
+        if wrong.ids:
             async with self.database.transaction(_ACTOR) as tx:
-                await _straighten(tx, await holds.read_waiting(tx, ids[start : start + _BATCH]))
+                await _put_right(tx, await _find_wrong(tx, wrong.ids, tx.now))
 
 
-async def _straighten(tx: Transaction, orders: Sequence[Waiting]) -> None:
-    needs = _Needs(tx, tx.now)
-    free: list[uuid.UUID] = []
-    held: dict[datetime, list[uuid.UUID]] = {}
-    for order in orders:
+@dataclass(slots=True)
+class _Wrong:
+    """Orders that are held up and should not be, and the other way round."""
+
+    free: list[uuid.UUID] = field(default_factory=list[uuid.UUID])
+    held: dict[datetime, list[uuid.UUID]] = field(default_factory=dict[datetime, "list[uuid.UUID]"])
+
+    @property
+    def ids(self) -> list[uuid.UUID]:
+        """All of them."""
+        return [*self.free, *itertools.chain.from_iterable(self.held.values())]
+
+
+async def _find_wrong(read: ReadSession, ids: Sequence[uuid.UUID], now: datetime) -> _Wrong:
+    needs, wrong = _Needs(read, now), _Wrong()
+    for order in await holds.read_waiting(read, ids):
         until = await needs.lifted_at(order)
         if until is None:
-            free += [order.order_id] if order.is_held else []
+            wrong.free += [order.order_id] if order.is_held else []
         elif (order.is_held and until != order.available_at) or (
             not order.is_held and until >= order.available_at
         ):
-            held.setdefault(until, []).append(order.order_id)
-    for until, ids in held.items():
+            wrong.held.setdefault(until, []).append(order.order_id)
+    return wrong
+
+
+async def _put_right(tx: Transaction, wrong: _Wrong) -> None:
+    for until, ids in wrong.held.items():
         await holds.hold(tx, ids, until)
-    if free:
-        await holds.let_go(tx, free)
+    if wrong.free:
+        await holds.let_go(tx, wrong.free)
 
 
 class _Needs:
@@ -164,3 +197,29 @@ async def _limited_places(read: ReadSession, now: datetime) -> set[uuid.UUID | N
         .distinct()
     )
     return set((await read.scalars(query)).all())
+
+
+async def _state_of_keys(read: ReadSession, now: datetime) -> Sequence[object]:
+    """What decides about orders, of every provider and every key; another when a limit ends."""
+    query = (
+        select(
+            ModelProvider.id,
+            ModelProvider.is_active,
+            ModelProvider.models,
+            ProviderCredential.id,
+            ProviderCredential.is_active,
+            ProviderCredential.limited_until,
+            ProviderCredential.limit_reason,
+        )
+        .join_from(
+            ModelProvider,
+            ProviderCredential,
+            ProviderCredential.provider_id == ModelProvider.id,
+            isouter=True,
+        )
+        .order_by(ModelProvider.id, ProviderCredential.id)
+    )
+    return [
+        (*key, (until, reason) if until is not None and until > now else None)
+        for *key, until, reason in (await read.execute(query)).all()
+    ]

@@ -69,12 +69,9 @@ async def list_waiting(
     return list((await read.scalars(query)).all())
 
 
-async def list_held(read: ReadSession, *, is_due: bool) -> list[uuid.UUID]:
-    """Orders that are held up, or those of them whose time has come."""
-    query = select(WorkOrder.id).where(WorkOrder.line_id == HELD)
-    if is_due:
-        query = query.where(WorkOrder.available_at <= read.dialect.now_sql())
-    return list((await read.scalars(query)).all())
+async def list_held(read: ReadSession) -> list[uuid.UUID]:
+    """Orders that are held up."""
+    return list((await read.scalars(select(WorkOrder.id).where(WorkOrder.line_id == HELD))).all())
 
 
 async def read_waiting(read: ReadSession, ids: Sequence[uuid.UUID]) -> list[Waiting]:
