@@ -334,6 +334,51 @@ async def test_a_cancelled_call_is_counted():
         assert [is_estimated for _, is_estimated in here.books.settled] == [True]
 
 
+class SlowBooks(Books):
+    """Books that take their time to settle."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_settling, self.may_settle = asyncio.Event(), asyncio.Event()
+
+    async def settle(
+        self, call: PlannedCall, used: Used, *, duration_ms: int, is_estimated: bool
+    ) -> None:
+        self.is_settling.set()
+        await self.may_settle.wait()
+        await super().settle(call, used, duration_ms=duration_ms, is_estimated=is_estimated)
+
+
+async def test_a_call_that_is_cancelled_again_while_it_is_counted_is_counted():
+    books = SlowBooks()
+    async with scene("turns: [{text: Fine.}]", books=books) as here:
+        asking = asyncio.create_task(here.door.complete("m", Conversation("", "Go")))
+        async with asyncio.timeout(60):
+            await books.is_settling.wait()
+        asking.cancel()
+        await asyncio.sleep(0)
+        books.may_settle.set()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+        assert len(books.settled) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_tools_are_offered_and_called_in_a_stream_too(kind: Kind):
+    script = "turns: [{text: I write., calls: [{write_file: {path: a.txt, content: x}}]}]"
+    async with scene(script, kind) as here:
+        async with here.door.stream("m", Conversation("", "Go"), tools=[WRITE]) as stream:
+            text = "".join([piece async for piece in stream])
+
+        assert WRITE.description in str(here.model.requests[0].body)
+    assert stream.reply is not None
+    assert (text, stream.reply.stop) == ("I write.", Stop.CALLS)
+    assert [(call.name, call.input) for call in stream.reply.calls] == [
+        ("write_file", {"path": "a.txt", "content": "x"})
+    ]
+
+
 async def test_old_results_are_shortened_and_new_ones_are_not():
     script = "turns: [{calls: [{write_file: {path: a, content: b}}], repeat: forever}]"
     async with scene(script) as here:
