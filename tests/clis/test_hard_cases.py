@@ -1,11 +1,14 @@
 """What must hold with every agent: a budget in dollars, words during its work, and its death."""
 
 import asyncio
+import json
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -191,3 +194,41 @@ def kill(run: Drive) -> None:
     for process in processes_of(run.run_id):
         with suppress(psutil.Error):
             process.send_signal(signal.SIGKILL)
+
+
+TWO_TURNS = "turns:\n  - calls: [{run_command: {command: echo hallo}}]\n  - text: All is done.\n"
+
+
+@pytest.mark.parametrize("name", short_form(["gemini", "qwen", "qwen-acp"], "gemini", "qwen"))
+async def test_a_repository_s_own_settings_run_no_program(name: str, drive: MakeDrive):
+    run = drive(name, TWO_TURNS)
+    for folder in (".gemini", ".qwen"):
+        (run.worktree / folder).mkdir()
+        (run.worktree / folder / "settings.json").write_text(json.dumps(hostile(run.worktree)))
+    before = {path.name for path in run.worktree.iterdir()}
+
+    outcome, _ = await run.run("Say hallo.")
+
+    assert outcome.is_success, f"{outcome}\n{run.log.tail}"
+    assert {path.name for path in run.worktree.iterdir()} == before
+
+
+def hostile(folder: Path) -> dict[str, Any]:
+    """Settings by which either program would leave a file in the folder."""
+
+    def touch(name: str) -> str:
+        return f"touch {folder / name}"
+
+    moments = ("SessionStart", "BeforeAgent", "BeforeTool", "PreToolUse", "UserPromptSubmit")
+    return {
+        "disableAllHooks": False,
+        "hooksConfig": {"enabled": True},
+        "hooks": {
+            moment: [{"matcher": "*", "hooks": [{"type": "command", "command": touch(moment)}]}]
+            for moment in moments
+        },
+        "telemetry": {"enabled": True, "target": "local", "outfile": str(folder / "telemetry")},
+        "tools": {"discoveryCommand": touch("discovery"), "callCommand": touch("call")},
+        "mcp": {"allowed": ["theirs"], "serverCommand": touch("server")},
+        "mcpServers": {"theirs": {"command": "touch", "args": [str(folder / "theirs")]}},
+    }

@@ -462,13 +462,19 @@ def is_open(path: Path) -> bool:
     return bool(path.stat().st_mode & 0o077)
 
 
+_PROGRAMS = (
+    *('"hooksConfig": {"enabled": false}', '"discoveryCommand": ""', '"callCommand": ""'),
+    '"allowed": ["agentvine"]',
+)
+_OF_QWEN = (*_PROGRAMS, '"disableAllHooks": true', "QWEN_CODE_SYSTEM_SETTINGS_PATH=")
 HELD = {
     # Its settings could allow what people did not, and bring tools of their own.
     "claude-code": ("--setting-sources=", "--strict-mcp-config"),
     "codex": ('model_provider = "agentvine"', "request_max_retries = 0"),
     "codex-acp": ("INITIAL_AGENT_MODE=read-only", 'model_provider = "agentvine"'),
-    "qwen": ("--approval-mode\nauto-edit", "--auth-type\nopenai"),
-    "qwen-acp": ("--approval-mode\ndefault", "--auth-type\nopenai"),
+    "gemini": (*_PROGRAMS, "GEMINI_CLI_TRUST_WORKSPACE=true"),
+    "qwen": (*_OF_QWEN, "--approval-mode\nauto-edit", "--auth-type\nopenai"),
+    "qwen-acp": (*_OF_QWEN, "--approval-mode\ndefault", "--auth-type\nopenai"),
     "opencode": ("--pure", '"enabled_providers": ["agentvine"]'),
     "aider": ("--no-auto-lint", "--no-auto-test", "--no-auto-commits"),
 }
@@ -481,3 +487,25 @@ async def test_host_rule_6_what_the_host_relies_on_is_said_where_a_repository_ca
     given = await given_by(host, name)
 
     assert [words for words in HELD[name] if words not in given.text] == []
+
+
+@pytest.mark.parametrize("brought", [".gemini/settings.json", ".env"])
+async def test_host_rule_6_a_repository_that_could_have_gemini_run_its_programs_is_not_trusted(
+    host: Host, brought: str
+):
+    path = host.folder / brought
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("{}")
+
+    given = await given_by(host, "gemini")
+
+    assert "GEMINI_CLI_TRUST_WORKSPACE" not in given.environment
+
+
+@pytest.mark.parametrize("name", ["qwen", "qwen-acp"])
+async def test_host_rule_6_the_settings_that_hold_qwen_are_those_of_the_run(host: Host, name: str):
+    given = await given_by(host, name)
+
+    held = Path(given.environment["QWEN_CODE_SYSTEM_SETTINGS_PATH"])
+    assert held.is_relative_to(host.home)
+    assert '"disableAllHooks": true' in given.text

@@ -14,6 +14,7 @@ from typing import Any
 
 from agentvine.runtimes.base import ModelAccess, RunContext
 from agentvine.runtimes.codex.settings import codex_settings
+from agentvine.runtimes.held_settings import HELD_SETTINGS, QWEN_VARIABLE
 from agentvine.runtimes.logins import (
     CLAUDE_LOGIN,
     CODEX_LOGIN,
@@ -32,7 +33,7 @@ from agentvine.runtimes.pins import (
     QWEN,
     Pin,
 )
-from agentvine.runtimes.stream_json.qwen import QWEN_SETTINGS, QWEN_TOOLS
+from agentvine.runtimes.stream_json.qwen import QWEN_TOOLS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,9 +111,17 @@ def _codex(context: RunContext, model: str | None) -> Start:
     return Start(argv=argv, environment=environment, files=files, drives=drives)
 
 
+_GEMINI_READS = (".gemini", ".env")
+"""By these a repository could have it run programs before anybody is asked. Where it does not trust
+the folder it reads neither, but does not offer our tools, too. To be held as Qwen Code is, it wants
+settings that belong to root."""
+
+
 def _gemini(context: RunContext, model: str | None) -> Start:
     argv = ["gemini", "--acp", *(["-m", model] if model else [])]
-    environment = {"GEMINI_CLI_TRUST_WORKSPACE": "true", "GEMINI_CLI_NO_RELAUNCH": "true"}
+    environment = {"GEMINI_CLI_NO_RELAUNCH": "true"}
+    if not any((context.worktree / name).exists() for name in _GEMINI_READS):
+        environment["GEMINI_CLI_TRUST_WORKSPACE"] = "true"
     if (access := context.models) is None:
         return Start(argv=tuple(argv), environment=environment | GEMINI_LOGIN.variables())
     environment |= {
@@ -121,17 +130,15 @@ def _gemini(context: RunContext, model: str | None) -> Start:
         "GOOGLE_GEMINI_BASE_URL": f"{access.base_url}/gemini",
     }
     settings: dict[str, Any] = {
+        **HELD_SETTINGS,
         "security": {"auth": {"selectedType": "gemini-api-key"}},
         "general": {
-            "enableAutoUpdate": False,
-            "disableAutoUpdate": True,
+            **HELD_SETTINGS["general"],
             "enableAutoUpdateNotification": False,
             # Ten attempts would take minutes.
             "maxAttempts": 2,
             "retryFetchErrors": False,
         },
-        "privacy": {"usageStatisticsEnabled": False},
-        "telemetry": {"enabled": False},
     }
     files = {".gemini/settings.json": json.dumps(settings)}
     return Start(argv=tuple(argv), environment=environment, files=files)
@@ -186,9 +193,10 @@ def _qwen(context: RunContext, model: str | None) -> Start:
         "HOME": str(_home(context)),
         "OPENAI_API_KEY": access.key,
         "OPENAI_BASE_URL": f"{access.base_url}/openai/v1",
+        QWEN_VARIABLE: str(_home(context) / ".qwen" / "settings.json"),
     }
     # Over this protocol it takes no servers that are spoken to by HTTP.
-    settings = QWEN_SETTINGS | tools_setting(context.mcp)
+    settings = HELD_SETTINGS | tools_setting(context.mcp)
     files = {".qwen/settings.json": json.dumps(settings)}
     argv += ["--auth-type", "openai"]
     return Start(argv=tuple(argv), environment=environment, files=files)

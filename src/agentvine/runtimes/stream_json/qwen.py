@@ -9,6 +9,7 @@ from agentvine.protocol.enums import PermissionLevel
 from agentvine.runtimes.agent import AGENT_WATCH
 from agentvine.runtimes.base import LoginState, McpAccess, RunContext, RunOutcome, RuntimeInfo
 from agentvine.runtimes.detection import detect_program, places_of, require_program
+from agentvine.runtimes.held_settings import HELD_SETTINGS, QWEN_VARIABLE
 from agentvine.runtimes.logins import QWEN_LOGIN, no_way_to_a_model
 from agentvine.runtimes.model_choice import chosen_model
 from agentvine.runtimes.own_tools import MAX_WAIT_SECONDS, tools_setting
@@ -22,12 +23,6 @@ _MODES = {
     PermissionLevel.SUPERVISED: "auto-edit",
     PermissionLevel.AUTONOMOUS: "yolo",
 }
-QWEN_SETTINGS = {
-    "general": {"enableAutoUpdate": False, "disableAutoUpdate": True},
-    "privacy": {"usageStatisticsEnabled": False},
-    "telemetry": {"enabled": False},
-}
-"""Its settings file, whichever protocol it is driven by."""
 QWEN_TOOLS = {
     # Else it begins before it knows the tools.
     "QWEN_CODE_LEGACY_MCP_BLOCKING": "1",
@@ -73,6 +68,8 @@ def _plan(context: RunContext, program: Path, home: Path, session_id: str | None
     if brief.system_prompt:
         argv += ["--append-system-prompt", brief.system_prompt]
     environment = {"HOME": str(home), "QWEN_CODE_SUPPRESS_YOLO_WARNING": "1", **QWEN_TOOLS}
+    if context.home is not None:
+        environment[QWEN_VARIABLE] = str(home / ".qwen" / "settings.json")
     if context.models is not None:
         environment["OPENAI_BASE_URL"] = f"{context.models.base_url}/openai/v1"
         environment["OPENAI_API_KEY"] = context.models.key
@@ -95,4 +92,4 @@ def _write_settings(home: Path, mcp: McpAccess | None) -> None:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = folder / "settings.json"
     path.touch(mode=0o600)
-    path.write_text(json.dumps(QWEN_SETTINGS | tools_setting(mcp)))
+    path.write_text(json.dumps(HELD_SETTINGS | tools_setting(mcp)))
