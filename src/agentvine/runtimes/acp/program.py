@@ -89,6 +89,8 @@ class AcpProgram:
         self._session_id = ""
         self._mcp_transports: Json = {}
         self._is_prompting = False
+        self._has_worked = False
+        """Whether the agent has said or done anything for a prompt of ours."""
         self._said: list[str] = []
         """Words of people's, for the next prompt."""
         self._why_denied: str | None = None
@@ -261,7 +263,12 @@ class AcpProgram:
         events = [*self._updates.flush(), *self._withdraw_all()]
         error = wire.error_of(message)
         if error is not None:
-            return self._fail(class_of(error), error.text, before=events)
+            failure_class = class_of(error)
+            is_at_once = self._plan.resume is not None and not self._has_worked
+            if is_at_once and failure_class is FailureClass.CRASHED:
+                # opencode takes up a session whose folder is gone, and fails at its first prompt.
+                failure_class = FailureClass.RESUME_REFUSED
+            return self._fail(failure_class, error.text, before=events)
         result = cast("Json", message.get("result") or {})
         events += self._count(result)
         reason = str(result.get("stopReason"))
@@ -321,6 +328,7 @@ class AcpProgram:
         update = cast("Json", params["update"])
         if update.get("sessionUpdate") in _GOES_ON:
             self._why_denied = None
+            self._has_worked = True
         return Step(events=self._updates.take(update))
 
     def _on_request(self, number: int | str, method: str, params: Json) -> Step:
