@@ -269,7 +269,10 @@ def test_a_budget_stops_the_work_in_flight_and_a_raise_lets_it_go_on(name: str, 
     assert [reason["code"] for reason in why["reasons"]] == ["budget_used_up"], why
     calls = desk.calls()
     assert sorted(map(tokens_of, calls)) == told(desk.upstream.requests)
-    assert BUDGET / 2 < sum(Decimal(each["cost_usd"]) for each in calls) <= BUDGET
+    # Qwen Code's prompts are long, and count with their bytes until they are paid for: with less
+    # left than that it is refused.
+    least = BUDGET / (10 if name == "qwen" else 2)
+    assert least < sum(Decimal(each["cost_usd"]) for each in calls) <= BUDGET
 
     desk.play(GOES_ON)
     desk.command("budget", "edit", f"tight-{name}", "--amount", "20")
