@@ -32,7 +32,7 @@ BROKEN = "Internal error: service failure"
 def test_what_fails_before_any_word_of_a_resumed_session_is_the_session(
     resume: str | None, update: dict[str, Any] | None, error: str, expected: FailureClass
 ):
-    plan = SessionPlan(cwd="/work", prompt="Do it.", resumed_prompt="Go on.", resume=resume)
+    plan = SessionPlan(cwd="work", prompt="Do it.", resumed_prompt="Go on.", resume=resume)
     program = AcpProgram(Program(argv=["agent"], timeout_seconds=9.0), plan)
     step = answered(
         program, program.begin(), {"protocolVersion": 1, "agentCapabilities": {"loadSession": True}}

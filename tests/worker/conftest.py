@@ -1,9 +1,6 @@
 import asyncio
-import json
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -17,8 +14,8 @@ from agentvine.worker.config import WorkerConfig
 from agentvine.worker.daemon import Worker, open_tools
 from tests.support.http import serve
 from tests.support.repositories import Repo, make_repo
-from tests.worker.support import worker_main
 from tests.worker.support.wire_server import TOKEN, WireServer
+from tests.worker.support.worker_main import worker_process
 
 StartWorker = Callable[..., AbstractAsyncContextManager[Worker]]
 SpawnWorker = Callable[..., "subprocess.Popen[bytes]"]
@@ -89,13 +86,7 @@ def spawn_worker(config: WorkerConfig, tmp_path: Path) -> Iterator[SpawnWorker]:
             "name": config.name,
             **changes,
         }
-        with (tmp_path / "worker.log").open("ab") as output:
-            process = subprocess.Popen(
-                [sys.executable, worker_main.__file__, json.dumps(given)],
-                stdout=output,
-                stderr=output,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            )
+        process = worker_process(tmp_path / "worker.log", **given)
         started.append(process)
         return process
 

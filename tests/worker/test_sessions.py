@@ -1,10 +1,7 @@
 """An agent's session outlives the worker that saw it begin."""
 
 import asyncio
-import json
-import os
 import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +17,7 @@ from tests.support.gateway import until
 from tests.support.repositories import Repo
 from tests.support.space import Json, Space, make_space
 from tests.support.tools import listening
-from tests.worker.support import worker_main
+from tests.worker.support.worker_main import worker_process
 
 SCRIPT = """
 steps: [{say: anew}, {hang: true}]
@@ -31,20 +28,14 @@ resumed_steps: [{write: {path: resumed.txt, text: resumed}}]
 @contextmanager
 def worker(url: str, token: str, space: Space, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """A worker of this folder, as a process; it is killed at the end, if not before."""
-    given = {
-        "server_url": url,
-        "token": token,
-        "data_dir": str(folder / "worker"),
-        "name": "w1",
-        "queues": [space.queue],
-    }
-    with (folder / "worker.log").open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, worker_main.__file__, json.dumps(given)],
-            stdout=output,
-            stderr=output,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )
+    process = worker_process(
+        folder / "worker.log",
+        server_url=url,
+        token=token,
+        data_dir=str(folder / "worker"),
+        name="w1",
+        queues=[space.queue],
+    )
     try:
         yield process
     finally:

@@ -1,7 +1,8 @@
 """Settings of Gemini CLI, and of Qwen Code, which comes from it.
 
 Both also read a file of the repository's, by which it could have them run its programs before
-anybody is asked. So ours is given to them as the system's, which no other overrides.
+anybody is asked. To Qwen Code ours is the system's, which no other overrides; Gemini CLI takes such
+from root alone, and so is kept from trusting a repository that brings any (``acp/agents.py``).
 """
 
 from typing import Any
@@ -19,5 +20,4 @@ HELD_SETTINGS: dict[str, Any] = {
     "mcp": {"allowed": [SERVER], "serverCommand": ""},
 }
 """What both are held to; of objects and lists of others, only what is not named here remains."""
-GEMINI_VARIABLE = "GEMINI_CLI_SYSTEM_SETTINGS_PATH"
 QWEN_VARIABLE = "QWEN_CODE_SYSTEM_SETTINGS_PATH"

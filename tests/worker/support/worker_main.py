@@ -2,13 +2,27 @@
 
 import asyncio
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from pydantic import SecretStr
 
 from agentvine.kit.process import ContainmentLevel
 from agentvine.worker import WorkerConfig, run_worker
+
+
+def worker_process(log: Path, **given: Any) -> "subprocess.Popen[bytes]":
+    """Start one, with what ``main`` reads; what it prints goes to the end of the log."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, __file__, json.dumps(given)],
+            stdout=output,
+            stderr=output,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
 
 
 def main() -> int:

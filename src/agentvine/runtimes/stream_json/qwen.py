@@ -69,7 +69,7 @@ def _plan(context: RunContext, program: Path, home: Path, session_id: str | None
         argv += ["--append-system-prompt", brief.system_prompt]
     environment = {"HOME": str(home), "QWEN_CODE_SUPPRESS_YOLO_WARNING": "1", **QWEN_TOOLS}
     if context.home is not None:
-        environment[QWEN_VARIABLE] = str(home / ".qwen" / "settings.json")
+        environment[QWEN_VARIABLE] = str(_settings_of(home))
     if context.models is not None:
         environment["OPENAI_BASE_URL"] = f"{context.models.base_url}/openai/v1"
         environment["OPENAI_API_KEY"] = context.models.key
@@ -87,9 +87,12 @@ def _plan(context: RunContext, program: Path, home: Path, session_id: str | None
     )
 
 
+def _settings_of(home: Path) -> Path:
+    return home / ".qwen" / "settings.json"
+
+
 def _write_settings(home: Path, mcp: McpAccess | None) -> None:
-    folder = home / ".qwen"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = folder / "settings.json"
+    path = _settings_of(home)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.touch(mode=0o600)
     path.write_text(json.dumps(HELD_SETTINGS | tools_setting(mcp)))
