@@ -1,3 +1,4 @@
+import os
 import random
 import shutil
 from collections.abc import Awaitable, Callable
@@ -55,6 +56,25 @@ async def test_no_change_is_no_commit(git: Git, source: Repo, new_worktree: NewW
     (worktree.path / "README.md").touch()
     assert await commit_all(git, worktree, "Nothing") is None
     assert await head_commit(git, worktree) == source.head
+
+
+async def test_what_was_written_within_the_tick_of_the_checkout_is_committed(
+    git: Git, source: Repo, new_worktree: NewWorktree
+) -> None:
+    # Many a git compares whole seconds.
+    source.commit({"same": "old"})
+    worktree = await new_worktree()
+    path, index = worktree.path / "same", worktree.git_dir / "index"
+    tick = path.stat().st_mtime_ns - 10 * 10**9
+    os.utime(path, ns=(tick, tick))
+    Repo(worktree.path).git("update-index", "--refresh")
+    path.write_text("new")
+    for each in (path, index):
+        os.utime(each, ns=(tick, tick))
+    only_by_changes = git.with_settings(("core.trustctime", "false"))
+    commit = await commit_all(only_by_changes, worktree, "Work")
+    assert commit is not None
+    assert Repo(worktree.path).show(commit, "same") == "new"
 
 
 async def test_a_second_commit_builds_on_the_first(git: Git, new_worktree: NewWorktree) -> None:

@@ -40,7 +40,9 @@ def staging_room(worktree: Worktree, *, with_index: bool = True) -> Generator[Pl
     try:
         if with_index:
             with suppress(FileNotFoundError):
-                shutil.copyfile(worktree.git_dir / "index", copy)
+                # With its time: git reads a file again whose stamp is not older than its index,
+                # since it may have been written anew within one second.
+                shutil.copy2(worktree.git_dir / "index", copy)
         with clean_room(worktree.repository, work_tree=worktree.path, index=copy) as room:
             yield room
     finally:
