@@ -44,7 +44,7 @@ def _complete(document: dict[str, Any], app: FastAPI) -> dict[str, Any]:
             "description": "A token made by `agentvine login` or `agentvine token create`.",
         }
     }
-    for endpoint in endpoints_of(app):
+    for endpoint in endpoints_of(app.routes):
         operation = document["paths"][endpoint.path][endpoint.method.lower()]
         is_public = endpoint.permission == PUBLIC
         operation["security"] = [] if is_public else [{_BEARER: []}]
