@@ -136,7 +136,7 @@ async def test_a_fresh_database_is_made_in_one_go_and_passes_the_check(
 
     report = await runner.setup()
 
-    assert report.after == "conflicts_of_changes"
+    assert report.after == "keys_of_notifications"
     assert not await runner.check()
 
 

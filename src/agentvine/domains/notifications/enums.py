@@ -1,15 +1,10 @@
 """Ids and enumerations of the notifications slice."""
 
-from enum import StrEnum
 from typing import NewType
 from uuid import UUID
 
+from agentvine.protocol.notifications import Channel, NotificationType, Severity, Wanted
+
+__all__ = ["Channel", "NotificationId", "NotificationType", "Severity", "Wanted"]
+
 NotificationId = NewType("NotificationId", UUID)
-
-
-class Severity(StrEnum):
-    """How urgent a notification is."""
-
-    INFO = "info"
-    WARNING = "warning"
-    CRITICAL = "critical"

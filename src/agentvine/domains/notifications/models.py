@@ -13,6 +13,7 @@ from agentvine.db.columns import (
     flag,
     foreign_key,
     integer,
+    present_index,
     stamp,
     stamp_now,
     uuid_key,
@@ -34,7 +35,9 @@ class Notification(Base):
         Index("idx_notifications_created", "created_at"),
         Index("idx_notifications_project", "project_id"),
         Index("idx_notifications_agent", "agent_id"),
-        Index("idx_notifications_next_attempt", "next_attempt_at"),
+        Index("uq_notifications_user_key", "user_id", "key", unique=True),
+        Index("idx_notifications_newest", "user_id", "id"),
+        present_index("idx_notifications_next_attempt", "next_attempt_at"),
     )
 
     id: Mapped[NotificationId] = uuid_key()
@@ -50,5 +53,11 @@ class Notification(Base):
     sent_email: Mapped[bool] = flag(default=False)
     attempts: Mapped[int] = integer(0, nullable=False)
     next_attempt_at: Mapped[datetime | None] = stamp()
+    """When the channels are looked at next: set exactly while something may still be sent."""
+    key: Mapped[str | None] = varchar(200)
+    """Names what it tells of: one event makes one row for a person, however often it is handled.
+
+    NULL only where raw SQL writes a row.
+    """
     metadata_: Mapped[dict[str, Any]] = document(dict, nullable=True, name="metadata")
     created_at: Mapped[datetime] = stamp_now()

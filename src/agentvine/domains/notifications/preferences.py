@@ -1,0 +1,76 @@
+"""What a person wants to be told over which channel, as their settings say."""
+
+import re
+from collections.abc import Mapping
+from typing import cast
+
+from agentvine.domains.identity.models import User
+from agentvine.domains.notifications.enums import Channel, Severity, Wanted
+from agentvine.domains.notifications.models import Notification
+
+CHANNELS_KEY = "channels"
+"""In a notification's metadata: the channels it goes over, whatever its receiver prefers."""
+
+_SETTING = "notifications"
+# With a dot: the first admin's ``admin@localhost`` is a placeholder.
+_ADDRESS = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
+_NO_HOSTS = (".invalid", ".localhost")
+
+
+def wanted_of(user: User) -> dict[Channel, Wanted]:
+    """How much somebody wants to be told over each channel; what is important, if they never said.
+
+    What cannot be understood counts as never said.
+    """
+    said: object = (user.settings or {}).get(_SETTING)
+    stored: Mapping[str, object] = {}
+    if isinstance(said, Mapping):
+        stored = cast("Mapping[str, object]", said)
+    return {channel: _wanted(stored.get(channel.value)) for channel in Channel}
+
+
+def set_wanted(user: User, wanted: Mapping[Channel, Wanted]) -> None:
+    """Write down how much somebody wants to be told; other settings stay as they are."""
+    now = {**wanted_of(user), **wanted}
+    said = {channel.value: value.value for channel, value in now.items()}
+    user.settings = {**(user.settings or {}), _SETTING: said}
+
+
+def reachable_channels(user: User) -> frozenset[Channel]:
+    """Over which channels somebody can be told anything at all; none for who is not active."""
+    if not user.is_active:
+        return frozenset()
+    found = set[Channel]()
+    if is_address(user.email):
+        found.add(Channel.EMAIL)
+    if user.telegram_chat_id is not None:
+        found.add(Channel.TELEGRAM)
+    return frozenset(found)
+
+
+def wanted_channels(user: User, severity: Severity) -> frozenset[Channel]:
+    """Over which channels somebody wants to be told what is so urgent, and can be."""
+    wanted = wanted_of(user)
+    return frozenset(
+        channel for channel in reachable_channels(user) if wanted[channel].includes(severity)
+    )
+
+
+def channels_for(user: User, notification: Notification) -> frozenset[Channel]:
+    """Over which channels a notification goes, as its receiver's settings are now.
+
+    One that names its channels goes over those, where its receiver can be reached.
+    """
+    named: list[str] | None = (notification.metadata_ or {}).get(CHANNELS_KEY)
+    if named is not None:
+        return reachable_channels(user) & {Channel(name) for name in named}
+    return wanted_channels(user, notification.severity)
+
+
+def is_address(text: str) -> bool:
+    """Whether mail can go there at all."""
+    return _ADDRESS.fullmatch(text) is not None and not text.lower().endswith(_NO_HOSTS)
+
+
+def _wanted(said: object) -> Wanted:
+    return next((each for each in Wanted if each.value == said), Wanted.IMPORTANT)
