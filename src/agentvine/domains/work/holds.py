@@ -18,6 +18,7 @@ from agentvine.domains.tasks.context import read_context
 from agentvine.domains.tasks.models import Task
 from agentvine.domains.work import limits
 from agentvine.domains.work.enums import LimitId, OrderStatus
+from agentvine.domains.work.limits import OrderPlace
 from agentvine.domains.work.models import WorkOrder
 from agentvine.domains.work.settling import CHANNEL
 
@@ -100,11 +101,13 @@ async def hold(tx: Transaction, ids: Sequence[uuid.UUID], until: datetime) -> in
 async def let_go(tx: Transaction, ids: Sequence[uuid.UUID]) -> int:
     """Let held orders wait as others do, from now on or from their task's own time on."""
     rows = [row for row in await _lock(tx, ids) if row[0].line_id == HELD]
+    lines: dict[OrderPlace, LimitId | None] = {}
     for order, task in rows:
         not_before = read_context(task).run.not_before
-        order.line_id = await limits.line_of_place(
-            tx, limits.place_of(order.queue_name, order.worker_type, task)
-        )
+        place = limits.place_of(order.queue_name, order.worker_type, task)
+        if place not in lines:  # most are of a few kinds
+            lines[place] = await limits.line_of_place(tx, place)
+        order.line_id = lines[place]
         order.available_at = max(tx.now, not_before) if not_before else tx.now
         tx.hint(CHANNEL, order.queue_name)
     await tx.flush()
