@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
@@ -74,6 +74,8 @@ def _type(field: FieldInfo) -> str:
     kind = parts[0] if type(None) in get_args(field.annotation) else field.annotation
     if isinstance(kind, type) and issubclass(kind, Enum):
         return "one of " + ", ".join(code(str(member.value)) for member in kind)
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(code(str(word)) for word in get_args(kind))
     words = {
         SecretStr: "secret",
         Path: "path",

@@ -57,6 +57,7 @@ TOKENS = [
     "sk" + f"_live_{BODY}",
     "hf" + f"_{BODY}",
     "SG." + f"{BODY[:22]}.{BODY[:43]}",
+    "123456789" + f":AA{BODY[:33]}",
     "eyJ" + f"hbGciOiJI.eyJ{BODY}.{BODY}",
 ]
 
@@ -78,6 +79,10 @@ def test_what_looks_like_a_token_is_masked_whole(token: str, around: str):
         ("x-api-key: 0123456789", "x-api-key: [redacted]"),
         ("SOME_API_KEY=0123456789 next", "SOME_API_KEY=[redacted] next"),
         ("export DB_PASSWORD='correct-horse battery'", "export DB_PASSWORD='[redacted] battery'"),
+        (
+            f"https://api.telegram.org/bot123456789:AA{BODY[:33]}/sendMessage",
+            "https://api.telegram.org/bot[redacted]/sendMessage",
+        ),
         (f"sent Bearer {BODY}", "sent Bearer [redacted]"),
     ],
 )
@@ -93,6 +98,7 @@ def test_what_stands_around_a_secret_stays(text: str, masked: str):
         "see https://host:8420/a@b and ssh://git@host/x",
         "MAX_TOKENS=100000000, API_KEY=$SECRET_FROM_ELSEWHERE, TOKEN: ok",
         "the Authorization header is missing",
+        "at 10:AA and 123456:AAA, 1234567:AA" + BODY,
         "commit 0123456789abcdef0123456789abcdef01234567",
         "eyJ.eyJ",
     ],

@@ -26,6 +26,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from agentvine.config.channels import EmailSettings, NotificationSettings, TelegramSettings
 from agentvine.kit.errors import Invalid
 from agentvine.kit.process import ContainmentLevel
 
@@ -236,6 +237,12 @@ class Settings(BaseSettings):
     """What all runs of a worker are held to."""
     providers: ProviderSettings = ProviderSettings()
     """Providers of models."""
+    notifications: NotificationSettings = NotificationSettings()
+    """How notifications are sent."""
+    email: EmailSettings = EmailSettings()
+    """The mail server that takes notifications."""
+    telegram: TelegramSettings = TelegramSettings()
+    """The Telegram bot that writes them."""
     keep_call_bodies_days: float = Field(default=0.0, ge=0, le=3650)
     """How long the gateway keeps what is said in calls to models, secrets masked; 0: not at all."""
     time_zone: str = "UTC"
@@ -295,7 +302,8 @@ def load_settings(**overrides: Any) -> Settings:
         settings = Settings(**given)
     except ValidationError as error:
         problems += [
-            f"AGENTVINE_{'__'.join(str(part) for part in item['loc']).upper()}: {item['msg']}"
+            f"AGENTVINE_{'__'.join(str(part) for part in item['loc']).upper()}: "
+            + item["msg"].removeprefix("Value error, ")
             for item in error.errors()
         ]
         raise _settings_error(problems) from None

@@ -62,6 +62,9 @@ _SHAPES = {
     _BEGIN + r"(?:hf|npm|gsk|r8)_[A-Za-z0-9]{30,}": ("hf_", "npm_", "gsk_", "r8_"),
     _BEGIN + r"(?:pypi|xai)-[A-Za-z0-9_-]{40,}": ("pypi-", "xai-"),
     _BEGIN + r"SG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}": ("SG.",),
+    # A Telegram bot's, which stands in the addresses that its library calls.
+    r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt])|(?<=/bot))"
+    r"[0-9]{6,12}:AA[A-Za-z0-9_-]{33}(?![A-Za-z0-9_-])": (":AA",),
     _BEGIN_ALL + r"eyJ[A-Za-z0-9_-]{8,}+\.eyJ[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]{8,}": (".eyJ",),
 }
 _Shapes = Sequence[tuple[tuple[str, ...], re.Pattern[str]]]

@@ -23,6 +23,7 @@ from agentvine.domains.mentions.jobs import MentionChore
 from agentvine.domains.modifications.jobs import ApplyChore
 from agentvine.domains.modifications.service import CHANNEL as MODIFICATIONS
 from agentvine.domains.modifications.trial_merging import ForesightChore
+from agentvine.domains.notifications.jobs import SendingChore
 from agentvine.domains.planning.jobs import PlanChore
 from agentvine.domains.planning.service import CHANNEL as PLANS
 from agentvine.domains.questions.advice import AdviceDesk, Adviser
@@ -58,6 +59,7 @@ class Pools:
     snapshots: SnapshotChore
     mentions: MentionChore
     team: TeamChore
+    sending: SendingChore
 
     @classmethod
     def over(
@@ -71,6 +73,7 @@ class Pools:
             snapshots=SnapshotChore(effects.snapshots),
             mentions=MentionChore(MentionDesk(database, doors)),
             team=TeamChore(TeamDesk(database, effects.desk, effects.reader, doors, hold)),
+            sending=SendingChore.over(settings, database),
         )
 
     def chores(self, poll: float) -> tuple[Chore, ...]:
@@ -81,11 +84,15 @@ class Pools:
             Chore("contexts", self.snapshots.run, every_seconds=_SNAPSHOT_SECONDS),
             Chore("mentions", self.mentions.run, every_seconds=5 * poll, channel=MENTIONS),
             Chore("team", self.team.run, every_seconds=poll, channel=TEAM),
+            Chore("notifications", self.sending.run, every_seconds=5 * poll),
         )
 
     async def close(self) -> None:
         """Give up what is under way: whoever runs next takes it up again."""
-        for pool in (self.applying, self.importing, self.snapshots, self.mentions, self.team):
+        for pool in (
+            *(self.applying, self.importing, self.snapshots),
+            *(self.mentions, self.team, self.sending),
+        ):
             await pool.close()
 
 

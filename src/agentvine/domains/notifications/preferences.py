@@ -61,9 +61,9 @@ def channels_for(user: User, notification: Notification) -> frozenset[Channel]:
 
     One that names its channels goes over those, where its receiver can be reached.
     """
-    named: list[str] | None = (notification.metadata_ or {}).get(CHANNELS_KEY)
-    if named is not None:
-        return reachable_channels(user) & {Channel(name) for name in named}
+    named: object = (notification.metadata_ or {}).get(CHANNELS_KEY)
+    if isinstance(named, list):
+        return reachable_channels(user) & {each for each in Channel if each.value in named}
     return wanted_channels(user, notification.severity)
 
 
