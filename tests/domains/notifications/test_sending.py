@@ -191,13 +191,16 @@ async def test_what_may_have_been_sent_goes_again_as_the_same_letter(database: D
         await make_notifications(tx, user, 2)
     chore = chore_of(mail)
     await send_all(chore)
+    mail.answer = always(Later("not now"))  # which says nothing of the first attempt
+    await make_due(database)
+    await send_all(chore)
     mail.answer = take
     async with database.transaction() as tx:
         await make_notifications(tx, user)
     await make_due(database)
     assert await send_all(chore) == 3
-    first, again, other = mail.letters
-    assert again == first
+    first, between, again, other = mail.letters
+    assert again == between == first
     assert other.id != first.id
     assert other.subject == "Notice 0"
 
@@ -313,6 +316,7 @@ async def test_a_channel_that_hangs_holds_up_neither_the_other_nor_other_people(
     rows = await rows_of(database, ids)
     assert [row.sent_email for row in rows] == [False, *[True] * 20, False]
     assert rows[0].next_attempt_at is not None
+    assert [address for address, _ in mail.given].count(slow) == 1
 
 
 async def test_few_letters_are_under_way_at_once(database: Database, chore_of):
@@ -390,6 +394,22 @@ async def test_a_bug_of_one_channel_stops_no_other(database: Database, chore_of)
     assert (row.sent_email, row.sent_telegram) == (False, True)
     assert row.metadata_["delivery"]["email"]["error"] == "A bug: LookupError"
     assert await due_in(database, ids) > [0.0]
+
+
+async def test_who_tries_a_channel_that_is_not_set_up_is_told_so(database: Database, chore_of):
+    mail = Recorder()
+    named = {"channels": ["email", "telegram"]}
+    ids = await receiver_with(database, chat=42, severity=Severity.INFO, metadata=named)
+    ids += await receiver_with(database, chat=43)
+    await send_all(chore_of(mail))
+    tried, usual = await rows_of(database, ids)
+    assert len(mail.given) == 2
+    assert tried.sent_email
+    told = tried.metadata_["delivery"]["telegram"]
+    assert told["gave_up"]
+    assert "AGENTVINE_TELEGRAM__TOKEN is not set" in told["error"]
+    assert usual.metadata_["delivery"] == {}
+    assert [row.next_attempt_at for row in (tried, usual)] == [None, None]
 
 
 async def test_rows_that_scripts_have_written_stop_no_other(database: Database, chore_of):

@@ -34,7 +34,7 @@ from agentvine.domains.notifications.channels.port import (
 from agentvine.domains.notifications.composing import compose
 from agentvine.domains.notifications.enums import Channel, NotificationId
 from agentvine.domains.notifications.models import Notification
-from agentvine.domains.notifications.preferences import channels_for
+from agentvine.domains.notifications.preferences import CHANNELS_KEY, channels_for
 
 _MOST_ROWS = 1000
 _CAP_SECONDS = 3600.0
@@ -63,6 +63,8 @@ class Batch:
     """The fence of each row."""
     old: frozenset[NotificationId]
     """Those that are tried for the last time."""
+    is_in_doubt: bool
+    """Whether it may have been sent already: then it stays together until it surely was."""
 
 
 async def is_any_due(read: ReadSession) -> bool:
@@ -97,6 +99,7 @@ async def take_due(
     batches: list[Batch] = []
     idle: list[NotificationId] = []
     for user in await tx.scalars(select(User).where(User.id.in_(list(chosen)))):
+        _say_what_is_off(user, chosen[user.id], frozenset(on))
         batch, nowhere = _batch_of(user, chosen[user.id], frozenset(on), old)
         idle += nowhere
         if batch is not None:
@@ -172,7 +175,22 @@ def _batch_of(
     if not parcels:
         return None, nowhere
     attempts = {row.id: row.attempts + 1 for row in rows if ways[row.id]}
-    return Batch(parcels, attempts, old & attempts.keys()), nowhere
+    is_in_doubt = any(_is_in_doubt(row) for row in rows)
+    return Batch(parcels, attempts, old & attempts.keys(), is_in_doubt), nowhere
+
+
+def _say_what_is_off(user: User, rows: Sequence[Notification], on: frozenset[Channel]) -> None:
+    """Tell who named a channel, to try it, that it is not set up. Nobody else is told."""
+    for row in rows:
+        if CHANNELS_KEY in _facts(row):
+            for channel in _pending(row, channels_for(user, row) - on):
+                _note(row, channel, Never(_OFF[channel]), frozenset())
+
+
+_OFF = {
+    Channel.EMAIL: "The server has no mail server: AGENTVINE_EMAIL__HOST is not set.",
+    Channel.TELEGRAM: "The server has no Telegram bot: AGENTVINE_TELEGRAM__TOKEN is not set.",
+}
 
 
 def _pending(row: Notification, wanted: Iterable[Channel]) -> frozenset[Channel]:
@@ -256,7 +274,9 @@ async def _end_lease(
 ) -> None:
     """Say when each row is looked at next: never, where nothing of it is left to be sent."""
     ours = [row for row in rows if row.attempts == batch.attempts[row.id]]
-    is_sure = not any(isinstance(each, Later) and not each.is_sure for each in outcomes.values())
+    is_sure = not batch.is_in_doubt and all(
+        each.is_sure for each in outcomes.values() if isinstance(each, Later)
+    )
     left, done = defaultdict[int, list[NotificationId]](list), list[NotificationId]()
     for row in ours:
         ways = [channel for channel, parcel in batch.parcels.items() if row.id in parcel.ids]
