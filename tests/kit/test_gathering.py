@@ -8,6 +8,9 @@ import pytest
 from agentvine.kit.gathering import Gatherer
 from agentvine.kit.guards import WaitingInsideTransaction, transaction_mark
 
+_COMPANY_SECONDS = 2.0
+"""Longer than a busy machine takes for a few rounds of its loop."""
+
 
 class Counter:
     """Work that waits for a sign, and remembers what it was given together."""
@@ -26,11 +29,19 @@ class Counter:
         return [item * 2 for item in items]
 
 
-def gatherer(counter: Counter, turns_at_once: int = 1, most: int = 100) -> Gatherer[int, int]:
+def gatherer(
+    counter: Counter,
+    turns_at_once: int = 1,
+    most: int = 100,
+    worth_a_turn: int = 1,
+    company_seconds: float = 0.0,
+) -> Gatherer[int, int]:
     return Gatherer(
         counter.work,
         fits=lambda chosen, item: item not in chosen and len(chosen) < most,
         turns_at_once=turns_at_once,
+        worth_a_turn=worth_a_turn,
+        company_seconds=company_seconds,
     )
 
 
@@ -120,3 +131,18 @@ async def test_nobody_waits_for_others_inside_a_transaction():
     together = gatherer(Counter())
     with transaction_mark("a test"), pytest.raises(WaitingInsideTransaction):
         await together.join(1)
+
+
+async def test_what_comes_soon_after_another_waits_for_more_and_the_first_does_not():
+    counter = Counter()
+    together = gatherer(counter, turns_at_once=2, worth_a_turn=3, company_seconds=_COMPANY_SECONDS)
+    first = await started(counter, together)
+    others = [asyncio.create_task(together.join(2))]
+    await asyncio.sleep(0)
+    counter.go.set()
+    assert await ended(first) == [2], "its end lets nobody go who waits for company"
+    for item in (3, 4):
+        await asyncio.sleep(0)
+        others.append(asyncio.create_task(together.join(item)))
+    assert await ended(*others) == [4, 6, 8]
+    assert counter.turns == [[1], [2, 3, 4]]

@@ -1,6 +1,6 @@
 """Requests that come while others are under way go together afterwards.
 
-Nobody waits for company: what comes alone goes alone, at once.
+What comes alone goes alone, at once. Nobody waits for company, unless it is said that they may.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ class Gatherer(Generic[Item, Result]):
         fits: Callable[[Sequence[Item], Item], bool],
         turns_at_once: int,
         worth_a_turn: int = 1,
+        company_seconds: float = 0.0,
     ) -> None:
         """Prepare; nothing has gathered yet.
 
@@ -32,6 +33,7 @@ class Gatherer(Generic[Item, Result]):
             turns_at_once: How many turns may be under way at the same time. What has gathered is
                 spread over those that are free.
             worth_a_turn: So few are not spread any further.
+            company_seconds: What comes so soon after another waits so long for more.
         """
         self._work = work
         self._fits = fits
@@ -39,6 +41,8 @@ class Gatherer(Generic[Item, Result]):
         self._worth_a_turn = worth_a_turn
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._under_way: set[asyncio.Task[None]] = set()
+        self._company_seconds = company_seconds
+        self._last_came = float("-inf")
         self._is_called = False
 
     async def join(self, item: Item) -> Result:
@@ -51,10 +55,15 @@ class Gatherer(Generic[Item, Result]):
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Result] = loop.create_future()
         self._waiting.append((item, done))
+        now, last = loop.time(), self._last_came
+        self._last_came = now
         if not self._is_called and len(self._under_way) < self._turns_at_once:
-            # Not at once: all that this round of the loop brings goes together.
             self._is_called = True
-            loop.call_soon(self._begin)
+            if now - last < self._company_seconds:
+                loop.call_later(self._company_seconds, self._begin)
+            else:
+                # Not at once: all that this round of the loop brings goes together.
+                loop.call_soon(self._begin)
         return await done
 
     def _begin(self) -> None:
@@ -68,7 +77,7 @@ class Gatherer(Generic[Item, Result]):
 
     def _end(self, turn: asyncio.Task[None]) -> None:
         self._under_way.discard(turn)
-        if self._waiting:
+        if self._waiting and not self._is_called:
             self._begin()
 
     def _choose(self, most: int) -> list[tuple[Item, "asyncio.Future[Result]"]]:

@@ -40,6 +40,7 @@ from agentvine.domains.usage.purses import CHANNEL as BUDGETS
 from agentvine.domains.work.jobs import QueueChores
 from agentvine.domains.work.limits import LINES
 from agentvine.domains.work.line_jobs import LimitChores
+from agentvine.domains.workers.last_heard import LastHeard
 from agentvine.server.background import Chore
 from agentvine.server.effects import Effects
 
@@ -96,12 +97,14 @@ class Pools:
             await pool.close()
 
 
-def queue_chores(settings: Settings, database: Database, queue: QueueChores) -> tuple[Chore, ...]:
+def queue_chores(
+    settings: Settings, database: Database, queue: QueueChores, heard: LastHeard
+) -> tuple[Chore, ...]:
     """Level-triggered upkeep of orders, tasks, files, plans and limits."""
     tasks, limits = TaskChores(database), LimitChores(database)
     files = FileChores(database, settings.queue)
     plans = PlanChore(database, held=plans_of_open_runs())
-    poll = settings.queue.poll_interval_seconds
+    poll, beat = settings.queue.poll_interval_seconds, settings.queue.heartbeat_seconds
     return (
         Chore("rescue", queue.rescue, every_seconds=poll),
         Chore("unblock", tasks.unblock, every_seconds=5 * poll),
@@ -112,7 +115,9 @@ def queue_chores(settings: Settings, database: Database, queue: QueueChores) -> 
         Chore("stranded", queue.end_stranded, every_seconds=5 * poll),
         Chore("lines", limits.straighten, every_seconds=10 * poll, channel=LINES),
         Chore("limits", limits.reconcile, every_seconds=_RECONCILE_SECONDS),
-        Chore("offline", queue.mark_offline, every_seconds=settings.queue.heartbeat_seconds),
+        # So often that no worker looks silent for a lease, which is two beats or more.
+        Chore("heard", heard.write, every_seconds=beat / 4),
+        Chore("offline", queue.mark_offline, every_seconds=beat),
     )
 
 

@@ -31,6 +31,7 @@ from agentvine.domains.work.reports import Reports
 from agentvine.domains.work.settling import CHANNEL as ORDERS
 from agentvine.domains.work.shortcuts import Shortcuts
 from agentvine.domains.work.waiting import WaitingRoom
+from agentvine.domains.workers.last_heard import LastHeard
 from agentvine.http.state import HttpState
 from agentvine.kit.actor import SystemActor
 from agentvine.kit.clock import Clock, SystemClock
@@ -100,7 +101,7 @@ async def _serving(
     effects, poll = build_effects(settings, database), settings.queue.poll_interval_seconds
     shortcuts = Shortcuts(database, settings.queue, PLAIN)
     room = WaitingRoom(database, settings.queue, shortcuts)
-    uses = LastUses(database)
+    uses, heard = LastUses(database), LastHeard(database)
     gateway, doors = open_gateway(settings, database, vault), open_doors(settings, database, vault)
     chats, mcp = ChatDesk(database, effects.desk, effects.reader, doors), McpDoor(TOOLBOX)
     pools = Pools.over(settings, database, effects, doors)
@@ -109,7 +110,7 @@ async def _serving(
         database.clock,
         (
             Chore("wake", room.look, every_seconds=poll, channel=ORDERS),
-            *queue_chores(settings, database, queue),
+            *queue_chores(settings, database, queue, heard),
             *pools.chores(poll),
             *change_chores(database, effects, poll),
             *question_chores(settings, database, ModelAdviser(database, doors)),
@@ -127,7 +128,7 @@ async def _serving(
             **effects.by_class(),
             WaitingRoom: room,
             Reports: Reports(database, settings.queue, shortcuts, ProviderLimits()),
-            Beats: Beats(database, settings.queue, BEAT, uses),
+            Beats: Beats(database, settings.queue, BEAT, uses, heard),
             Listener: Listener(database),
             AnswerRoom: AnswerRoom(database, poll),
             LogWriter: LogWriter(database),
@@ -147,18 +148,19 @@ async def _serving(
     finally:
         http.stopping.set()
         await supervisor.stop()
-        await _write_at_last(uses)
+        await _write_at_last(uses, heard)
         for part in (pools, effects.applier, gateway, chats, doors, mcp):
             await part.close()
 
 
-async def _write_at_last(uses: LastUses) -> None:
-    try:
-        await uses.write()
-    except AppError as error:
-        # Only when tokens were last used: a database that is full or gone is no reason not to end
-        # in good order.
-        log.warning("server.uses_not_written", code=error.code, problem=error.detail)
+async def _write_at_last(*noted: LastUses | LastHeard) -> None:
+    for each in noted:
+        try:
+            await each.write()
+        except AppError as error:
+            # Only when somebody was last here: a database that is full or gone is no reason not to
+            # end in good order.
+            log.warning("server.notes_not_written", code=error.code, problem=error.detail)
 
 
 async def _ensure_first_admin(database: Database, settings: Settings) -> NewUser | None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ from sqlalchemy import update
 from agentvine.db.session import Database
 from agentvine.domains.identity.models import ApiToken, User
 from agentvine.domains.work import controls
+from agentvine.domains.work.beats import Beat
 from agentvine.domains.work.models import WorkOrder
 from agentvine.domains.workers import service as worker_service
 from agentvine.domains.workers.enums import WorkerStatus
@@ -22,7 +24,7 @@ from agentvine.protocol.enums import ExecutionPhase, UserRole
 from agentvine.protocol.queue import ClaimedOrder, HeartbeatIn, HeartbeatOut, Held, LeaseState
 from tests.support.api import Api
 from tests.support.builders.identity import make_user, unique
-from tests.support.builders.work import Hand, long_ago, make_crew
+from tests.support.builders.work import Crew, Hand, long_ago, make_crew
 from tests.support.space import WireWorker
 
 T = TypeVar("T")
@@ -32,13 +34,28 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 KEPT, LOST, CANCEL = LeaseState.KEPT, LeaseState.LOST, LeaseState.CANCEL
 
 
+def beat_of(
+    hand: Hand, *orders: ClaimedOrder, phase: ExecutionPhase = ExecutionPhase.STARTING
+) -> Beat:
+    held = [Held(order_id=order.order_id, fence=order.fence, phase=phase) for order in orders]
+    message = HeartbeatIn(worker_id=hand.worker_id, session_id=hand.session_id, held=held)
+    return Beat(hand.crew.credentials_of(hand.actor), message)
+
+
 async def by_statement(
     hand: Hand, *orders: ClaimedOrder, phase: ExecutionPhase = ExecutionPhase.STARTING
 ) -> HeartbeatOut | None:
     """What the statement alone answers; None where it leaves the beat to the long way."""
-    held = [Held(order_id=order.order_id, fence=order.fence, phase=phase) for order in orders]
-    message = HeartbeatIn(worker_id=hand.worker_id, session_id=hand.session_id, held=held)
-    return await hand.crew.beats.take_plain(hand.crew.credentials_of(hand.actor), message)
+    beat = beat_of(hand, *orders, phase=phase)
+    return await hand.crew.beats.take_plain(beat.credentials, beat.message)
+
+
+async def together(*beats: Beat, crew: Crew) -> list[list[LeaseState] | None]:
+    """What one statement answers to several workers."""
+    return [
+        None if answer is None else [lease.state for lease in answer.leases]
+        for answer in await crew.beats.take_many(beats)
+    ]
 
 
 async def states(hand: Hand, *orders: ClaimedOrder) -> list[LeaseState] | None:
@@ -100,6 +117,22 @@ async def test_a_beat_renews_leases_and_shows_its_worker_alive(
     assert (await worker_row(worker)).status is WorkerStatus.IDLE
 
 
+async def test_a_beat_that_changes_no_status_is_noted_for_later(crew_database: Database):
+    worker, orders = await crew_at_work(crew_database)
+    assert await states(worker, *orders) == [KEPT]
+    await change_worker(worker, last_heartbeat_at=long_ago())
+
+    assert await states(worker, *orders) == [KEPT]
+    assert await is_shown_alive(worker) is False
+    await worker.crew.heard.write()
+    assert await is_shown_alive(worker) is True
+
+
+async def is_shown_alive(hand: Hand) -> bool:
+    at = (await worker_row(hand)).last_heartbeat_at
+    return at is not None and at > long_ago() + timedelta(minutes=30)
+
+
 async def test_each_claim_gets_its_own_answer(crew_database: Database):
     worker, (kept, stale, cancelled, ended) = await crew_at_work(crew_database, 4)
     other, (foreign,) = await crew_at_work(crew_database)
@@ -113,6 +146,50 @@ async def test_each_claim_gets_its_own_answer(crew_database: Database):
     assert answer == [KEPT, LOST, CANCEL, LOST, LOST]
     assert (await worker.crew.order(stale.order_id)).lease_expires_at == lease
     assert await states(other, foreign) == [KEPT]
+
+
+async def test_beats_that_share_a_statement_are_answered_as_if_each_came_alone(
+    crew_database: Database,
+):
+    one, (kept, cancelled) = await crew_at_work(crew_database, 2)
+    two, (own,) = await crew_at_work(crew_database)
+    waiting, (held,) = await crew_at_work(crew_database)
+    superseded, (lost,) = await crew_at_work(crew_database)
+    idle, crew = await one.crew.worker(), one.crew
+    await crew.cancel_task(cancelled.order_id)
+    await _superseded(superseded)
+    beats = [
+        beat_of(one, kept, cancelled),
+        beat_of(two, own, kept),
+        beat_of(waiting, held),
+        beat_of(superseded, lost),
+        beat_of(idle),
+    ]
+    lease = (await crew.order(lost.order_id)).lease_expires_at
+    async with crew_database.transaction() as tx:
+        await tx.execute(
+            update(WorkOrder).where(WorkOrder.id == held.order_id).values(error_message="x")
+        )
+        answers = await _apart(together(*beats, crew=crew))
+
+    assert answers == [[KEPT, CANCEL], [KEPT, LOST], None, None, []]
+    assert (await crew.order(lost.order_id)).lease_expires_at == lease
+    shown = [(await worker_row(hand)).status for hand in (one, two, idle)]
+    assert shown == [WorkerStatus.BUSY, WorkerStatus.BUSY, WorkerStatus.IDLE]
+
+
+async def test_one_callers_values_are_not_everybodys_error(crew_database: Database):
+    worker, orders = await crew_at_work(crew_database)
+    good = beat_of(worker, *orders)
+    bad = replace(good, credentials=replace(good.credentials, prefix="no\0text"))
+    assert await together(bad, good, crew=worker.crew) == [None, [KEPT]]
+
+
+async def test_what_a_worker_says_twice_at_once_is_answered_twice(crew_database: Database):
+    worker, orders = await crew_at_work(crew_database)
+    async with asyncio.timeout(60):
+        answers = await asyncio.gather(states(worker, *orders), states(worker, *orders))
+    assert answers == [[KEPT], [KEPT]]
 
 
 async def test_a_worker_that_is_to_drain_is_told_so(crew_database: Database):

@@ -26,6 +26,7 @@ from agentvine.domains.executions.models import Execution, ExecutionLog
 from agentvine.domains.tasks.enums import TaskStatus
 from agentvine.domains.work import claiming, holds, lines, settling, store
 from agentvine.domains.work.asked import Claiming, Completing, values_of
+from agentvine.domains.work.beats import Beat
 from agentvine.domains.work.enums import OrderStatus
 from agentvine.domains.work.limits import LimitBook
 from agentvine.domains.work.plain_rows import PlainRows
@@ -206,11 +207,10 @@ async def beat(busy: Busy, tx: Transaction) -> object:
 async def beat_at_once(busy: Busy, tx: Transaction) -> object:
     if not tx.dialect.supports_direct:
         return await beat(busy, tx)
-    values = busy.crew.beats.values(
-        busy.crew.credentials_of(busy.worker.actor), beat_message(busy, ExecutionPhase.STARTING)
-    )
-    rows = await send(tx, BEAT, values, count=HELD)
-    assert not any(row.is_special for row in rows)
+    shown = busy.crew.credentials_of(busy.worker.actor)
+    told = Beat(shown, beat_message(busy, ExecutionPhase.STARTING))
+    rows = await send(tx, BEAT, busy.crew.beats.values([told]), count=1)
+    assert rows[0].states.split() == ["kept"] * HELD
     return rows
 
 
@@ -376,9 +376,8 @@ async def test_statements_use_the_indexes_where_nothing_has_happened_yet(crew_da
     assert isinstance(way, PlainStatements)
     claims = way.claim_values([claiming_of(busy, newest_set=0)])
     completions = way.complete_values([completing(busy)])
-    beats = busy.crew.beats.values(
-        busy.crew.credentials_of(actor), beat_message(busy, ExecutionPhase.STARTING)
-    )
+    told = Beat(busy.crew.credentials_of(actor), beat_message(busy, ExecutionPhase.STARTING))
+    beats = busy.crew.beats.values([told])
     pairs = ((way.claim_statement, claims), (way.complete_statement, completions), (BEAT, beats))
     for statement, values in pairs:
         found = await crew_database.direct.fetch(

@@ -27,6 +27,7 @@ from agentvine.domains.work.beats import Beats
 from agentvine.domains.work.models import WorkOrder
 from agentvine.domains.work.shortcuts import Shortcuts
 from agentvine.domains.workers import service as worker_service
+from agentvine.domains.workers.last_heard import LastHeard
 from agentvine.kit.actor import WorkerActor
 from agentvine.kit.ids import new_id, random_token
 from agentvine.protocol.enums import ExecutionPhase, FailureClass
@@ -71,12 +72,15 @@ class Crew:
     """Whether claims and completions first try the statements that do it all at once."""
     shortcuts: Shortcuts = field(init=False)
     beats: Beats = field(init=False)
+    heard: LastHeard = field(init=False)
     tokens: dict[uuid.UUID, str] = field(default_factory=dict[uuid.UUID, str])
     """The texts of the tokens that have rows, by their ids."""
 
     def __post_init__(self) -> None:
         self.shortcuts = Shortcuts(self.database, self.settings, PLAIN)
-        self.beats = Beats(self.database, self.settings, BEAT, LastUses(self.database))
+        self.heard = LastHeard(self.database)
+        uses = LastUses(self.database)
+        self.beats = Beats(self.database, self.settings, BEAT, uses, self.heard)
 
     @property
     def database(self) -> Database:

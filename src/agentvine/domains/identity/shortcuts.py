@@ -3,16 +3,16 @@
 They say what ``history`` says. Parameters are written ``:name`` and are filled by the statement.
 """
 
-CREDENTIALS = {"now": "timestamptz", "token_prefix": "text", "token_hash": "text"}
-"""The parameters of ``GOOD_WORKER``, with their types."""
-
 GOOD_WORKER = """
     SELECT k.id FROM api_tokens k LEFT JOIN users u ON u.id = k.user_id
-    WHERE k.prefix = :token_prefix AND k.token_hash = :token_hash AND k.kind = 'worker'
+    WHERE k.prefix = shown.token_prefix AND k.token_hash = shown.token_hash AND k.kind = 'worker'
         AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > :now)
         AND coalesce(u.is_active, true)
 """
-"""The id of a worker's token that is good, as ``TokenAuthenticator`` finds it."""
+"""The id of a worker's token that is good, as ``TokenAuthenticator`` finds it.
+
+It is looked for by what a row ``shown`` has of it; ``:now`` is a timestamptz.
+"""
 
 
 def announced(source: str, event_type: str, *, entity: str, project: str, payload: str) -> str:
