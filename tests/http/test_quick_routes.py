@@ -19,6 +19,8 @@ from tests.support.space import make_space
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 QUICK = {"Content-Type": "application/json"}
+IDLE = {"worker_id": str(new_id()), "session_id": str(new_id())}
+"""A beat of a worker that nobody knows."""
 ROUTED = {"Content-Type": "application/json; charset=utf-8"}
 """Means the same; only the router takes the trouble to read it."""
 
@@ -75,8 +77,11 @@ async def test_answers_are_those_of_the_route(shared_api: Api):
         (b'{"worker_id": "x"}', 422),
         (b'{"worker_id": "\xff"}', 400),
         (b"[" * 100_000, 400),
-        (text({"worker_id": str(new_id()), "session_id": str(new_id()), "unknown": 1}), 422),
-        (text({"worker_id": str(new_id()), "session_id": str(new_id())}), 404),
+        (text(IDLE | {"unknown": 1}), 422),
+        (text(IDLE | {"held": [{"order_id": str(new_id()), "fence": 2**63}]}), 422),
+        (text(IDLE | {"held": [{"order_id": str(new_id()), "fence": 2**63 - 1}]}), 404),
+        (text(IDLE | {"held": [{"order_id": str(new_id()), "fence": 1, "phase": "\0"}]}), 422),
+        (text(IDLE), 404),
         (b" " * (_USUAL_BYTES + 1), 413),
     ],
 )

@@ -33,6 +33,9 @@ Usd = Annotated[Decimal, Field(ge=0, max_digits=10, decimal_places=2)]
 MAX_INTEGER = 2**63 - 1
 """No database of ours stores a greater one."""
 
+Fence = Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)]
+"""The number of a claim; what none of ours could have is refused."""
+
 _ALWAYS_STORABLE = (uuid.UUID, bool, BaseModel, datetime)
 """Whatever their value; a hot path, for every field of every message is looked at."""
 
@@ -82,6 +85,15 @@ class Input(BaseModel):
         if mended is not leaf and mended != leaf:
             raise ValueError("holds what cannot be stored: NUL, half a character, or such a number")
         return leaf
+
+
+class Bare(BaseModel):
+    """Input of ids, choices and numbers within bounds, which any database can store as they are.
+
+    For messages that come all day: looking at each field again takes most of the time of reading.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Verbatim(Input):

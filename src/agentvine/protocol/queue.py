@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
-from agentvine.protocol.base import Input, Output, Verbatim
+from agentvine.protocol.base import Bare, Fence, Input, Output, Verbatim
 from agentvine.protocol.controls import ControlKnown, LeaseControl
 from agentvine.protocol.enums import (
     ChangeKind,
@@ -37,11 +37,11 @@ MAX_DELAY_SECONDS = 31 * 24 * 3600
 """The longest that an order is put off for a provider's limit."""
 
 
-class Held(Input):
+class Held(Bare):
     """A claim a worker believes to hold, and what it is doing with it."""
 
     order_id: uuid.UUID
-    fence: int
+    fence: Fence
     phase: ExecutionPhase = ExecutionPhase.RUNNING
 
 
@@ -110,7 +110,7 @@ class ClaimOut(Output):
     orders: list[ClaimedOrder]
 
 
-class HeartbeatIn(Input):
+class HeartbeatIn(Bare):
     """One beat for a whole worker, with all claims it holds."""
 
     worker_id: uuid.UUID

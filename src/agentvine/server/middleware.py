@@ -1,11 +1,11 @@
 """What every request gets: an id, a log line, a limit on its body, security headers, an answer."""
 
+import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import structlog
-from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -20,6 +20,8 @@ from agentvine.protocol.base import (
 )
 
 log = structlog.get_logger("agentvine.http")
+_levels = logging.getLogger("agentvine.http")
+"""Asked first: putting a line together that is not written costs more than all else here."""
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 _USUAL_BYTES = 8 * 1024 * 1024
@@ -29,6 +31,20 @@ _BEAT = "/queue/heartbeat"
 _FIRST_ERROR = 400
 _CLIENT_LEFT = 499
 """For the log only: nobody is there to read a status."""
+_PROTOCOL = PROTOCOL_HEADER.lower().encode()
+_OUR_PROTOCOL = PROTOCOL_VERSION.encode()
+_REQUEST_ID_HEADER = b"x-request-id"
+_CACHING = b"cache-control"
+_NOT_STORED = (_CACHING, b"no-store")
+_LABELS = (
+    (_PROTOCOL, _OUR_PROTOCOL),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+)
+_LABELLED = frozenset((_REQUEST_ID_HEADER, *(name for name, _ in _LABELS)))
+
+Headers = Iterable[tuple[bytes, bytes]]
 
 
 class AddressInvalid(Invalid):
@@ -59,7 +75,7 @@ class RequestContext:
             await self.app(scope, receive, send)
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        request_id = _request_id(headers.get(b"x-request-id"))
+        request_id = _request_id(headers.get(_REQUEST_ID_HEADER))
         scope.setdefault("state", {})["request_id"] = request_id
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
@@ -71,44 +87,46 @@ class RequestContext:
             # Who only looks, or beats, is of interest when it fails; all else would drown in pages'
             # refreshes, and in fifty beats a second of a thousand workers.
             is_routine = scope["method"] in _SAFE or scope["path"].endswith(_BEAT)
-            report = log.debug if is_routine and exchange.status < _FIRST_ERROR else log.info
-            report(
-                "request.served",
-                method=scope["method"],
-                path=scope["path"],
-                status=exchange.status,
-                milliseconds=round((time.monotonic() - started) * 1000, 1),
-            )
+            level = logging.DEBUG if is_routine and exchange.status < _FIRST_ERROR else logging.INFO
+            if _levels.isEnabledFor(level):
+                log.log(
+                    level,
+                    "request.served",
+                    method=scope["method"],
+                    path=scope["path"],
+                    status=exchange.status,
+                    milliseconds=round((time.monotonic() - started) * 1000, 1),
+                )
 
     async def _answer(
         self, scope: Scope, headers: Mapping[bytes, bytes], exchange: "_Exchange"
     ) -> None:
-        request = Request(scope)
-        refusal = self._refusal(scope, headers)
+        refusal = self._refusal(scope, headers, exchange.max_bytes)
         try:
             if refusal is None:
                 await self.app(scope, exchange.receive, exchange.send)
             else:
-                await render(request, refusal)(scope, exchange.receive, exchange.send)
+                answer = render(Request(scope), refusal)
+                await answer(scope, exchange.receive, exchange.send)
         except ClientDisconnect:
             exchange.status = _CLIENT_LEFT
         except Exception:  # lint: allow AV007 (the last resort of HTTP)
             log.exception("request.failed", path=scope["path"])
             if exchange.has_started:
                 raise  # the server breaks the connection, so that half an answer is seen as one
-            await render_bug(request)(scope, exchange.receive, exchange.send)
+            await render_bug(Request(scope))(scope, exchange.receive, exchange.send)
 
-    def _refusal(self, scope: Scope, headers: Mapping[bytes, bytes]) -> AppError | None:
+    def _refusal(self, scope: Scope, headers: Mapping[bytes, bytes], limit: int) -> AppError | None:
         # PostgreSQL cannot store a NUL and SQLite can: neither is asked.
         if "\0" in scope["path"] or b"%00" in scope.get("query_string", b""):
             return AddressInvalid("Leave out the NUL character (%00).")
-        try:
-            told = headers.get(PROTOCOL_HEADER.lower().encode(), b"")
-            check_version(told.decode("latin-1"), peer="client")
-        except ProtocolUnsupported as error:
-            return error
+        told = headers.get(_PROTOCOL, _OUR_PROTOCOL)
+        if told != _OUR_PROTOCOL:
+            try:
+                check_version(told.decode("latin-1"), peer="client")
+            except ProtocolUnsupported as error:
+                return error
         length = headers.get(b"content-length", b"")
-        limit = self._limit(scope)
         if length.isdigit() and (len(length) > _MAX_DIGITS or int(length) > limit):
             return too_large(limit)
         return None
@@ -127,15 +145,15 @@ class _Exchange:
         self._receive = receive
         self._send = send
         self._request_id = request_id
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._received_bytes = 0
 
     async def receive(self) -> Message:
         """Pass on a part of the body, up to the limit."""
         message = await self._receive()
         self._received_bytes += len(message.get("body", b""))
-        if self._received_bytes > self._max_bytes:
-            raise stop_reading(too_large(self._max_bytes))
+        if self._received_bytes > self.max_bytes:
+            raise stop_reading(too_large(self.max_bytes))
         return message
 
     async def send(self, message: Message) -> None:
@@ -143,7 +161,7 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.has_started = True
             self.status = message["status"]
-            _label(MutableHeaders(scope=message), self._request_id)
+            message["headers"] = _labelled(message.get("headers", ()), self._request_id)
         await self._send(message)
 
 
@@ -153,11 +171,8 @@ def _request_id(given: bytes | None) -> str:
     return new_id().hex
 
 
-def _label(headers: MutableHeaders, request_id: str) -> None:
-    headers["X-Request-ID"] = request_id
-    headers[PROTOCOL_HEADER] = PROTOCOL_VERSION
-    headers["X-Content-Type-Options"] = "nosniff"
-    headers["Referrer-Policy"] = "no-referrer"
-    headers["X-Frame-Options"] = "DENY"
-    if "cache-control" not in headers:
-        headers["Cache-Control"] = "no-store"
+def _labelled(headers: Headers, request_id: str) -> Headers:
+    kept = [header for header in headers if header[0] not in _LABELLED]
+    if all(name != _CACHING for name, _ in kept):
+        kept.append(_NOT_STORED)
+    return [*kept, (_REQUEST_ID_HEADER, request_id.encode()), *_LABELS]
