@@ -63,7 +63,7 @@ class MailServer:
     open: int = 0
     """How many there are."""
     hung: list[str] = field(default_factory=list)
-    """At which verbs it was told to hang, and did."""
+    """At which verbs it was told to hang, or to drip, and did."""
     let_go: asyncio.Event = field(default_factory=asyncio.Event)
     """Ends what hangs."""
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -167,6 +167,7 @@ class _Talk:
             case "cut":
                 raise ConnectionError
             case "drip":
+                self.server.hung.append(verb)
                 while not self.server.let_go.is_set():
                     self.writer.write(b"2")
                     await self.writer.drain()

@@ -14,7 +14,9 @@ from tests.support.upstream import Heard, Reply, Script, running_upstream
 
 TOKEN = "123456789:AAcanary-canary-canary-canary-canar"
 LETTER = Letter("0123abcd", "A question", "Shall I?")
-SHORT, LONG = 0.5, 30.0
+LONG = 30.0
+PATIENCE = (0.5, 4.0, LONG)
+"""For who never gets an answer: as little as it takes to be heard on this machine."""
 
 
 def said(status: int, **body: Any) -> Reply:
@@ -85,15 +87,21 @@ async def test_what_telegram_says_decides_whether_it_is_tried_again(
     "reply",
     [Reply(pause_after=0), Reply([b"{", b"}"], pause_after=1), Reply(is_cut=True)],
 )
+@pytest.mark.timeout(240)
 async def test_without_an_answer_nobody_knows_and_it_does_not_take_long(reply: Reply):
     clock = SystemClock()
-    began = clock.monotonic()
-    told, heard = await send(lambda _: reply, SHORT)
-    assert clock.monotonic() - began < LONG
+    told: Outcome | None = None
+    heard: list[Heard] = []
+    for seconds in PATIENCE:
+        began = clock.monotonic()
+        told, heard = await send(lambda _: reply, seconds)
+        assert clock.monotonic() - began < seconds + LONG
+        if heard:
+            break
+    assert len(heard) == 1
     assert isinstance(told, Later)
     assert not told.is_sure
     assert not told.is_for_all
-    assert len(heard) == 1
 
 
 async def test_who_is_not_reached_has_surely_taken_nothing():

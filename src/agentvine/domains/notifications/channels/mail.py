@@ -139,10 +139,14 @@ class _Call:
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
     def _client(self) -> smtplib.SMTP:
+        # Named here, or a name server would be asked who we are, each time.
+        ours = self._settings.sender_parts[1].partition("@")[2]
         if self._settings.security == "tls":
-            smtp: smtplib.SMTP = smtplib.SMTP_SSL(timeout=self._seconds, context=self._trust)
+            smtp: smtplib.SMTP = smtplib.SMTP_SSL(
+                local_hostname=ours, timeout=self._seconds, context=self._trust
+            )
         else:
-            smtp = smtplib.SMTP(timeout=self._seconds)
+            smtp = smtplib.SMTP(local_hostname=ours, timeout=self._seconds)
         # Whom the certificate must name. The constructor would take it, too, but connect at once,
         # and nobody could end that.
         smtp._host = self._settings.host  # noqa: SLF001  # pyright: ignore[reportAttributeAccessIssue]  # see above
