@@ -33,6 +33,7 @@ ROW = "a project's row: for its members, and to be changed by those who may"
 LOOK = "a project's row, looked at by a POST: for its members, whatever they may change"
 ANYBODY = "for every person, whatever their projects; to be changed by those who may change at all"
 OWN = "what is one's own: viewers, too, may change it"
+MINE = "one person's row: nobody else, admins among them, hears that it is there"
 ADMIN = "for admins"
 WORK = "for workers"
 
@@ -369,6 +370,14 @@ CASES = {
     "GET /conversations/{conversation_id}/chat/attachments/{chat_file_id}": Case(
         "conversations:read", ROW
     ),
+    "GET /notifications": Case("notifications:read", ANYBODY),
+    "GET /notifications/unread": Case("notifications:read", ANYBODY),
+    "POST /notifications/read": Case("notifications:own", OWN),
+    "GET /notifications/preferences": Case("notifications:read", ANYBODY),
+    "PATCH /notifications/preferences": Case("notifications:own", OWN, {"email": "all"}),
+    "POST /notifications/test": Case("notifications:own", OWN, {}),
+    "GET /notifications/{notification_id}": Case("notifications:read", MINE),
+    "POST /notifications/{notification_id}/read": Case("notifications:own", MINE),
     "GET /prices": Case("usage:read", ANYBODY),
     "POST /prices": Case(
         "models:admin", ADMIN, {"model": "{unique}", "input_usd": "1", "output_usd": "2.5"}
@@ -622,6 +631,12 @@ async def check_own(people: People, request: Request) -> None:
             await request.let_in(person)
 
 
+async def check_mine(people: People, request: Request) -> None:
+    for person in (people.outsider, people.viewer, people.reader, people.admin):
+        await request.refused(person, 404)
+    assert (await request.let_in(people.owner)).is_success
+
+
 async def check_admin(people: People, request: Request) -> None:
     for person in (people.outsider, people.owner, people.viewer):
         assert await request.refused(person, 403) == "role_too_low"
@@ -634,5 +649,6 @@ CHECKS = {
     LOOK: check_look,
     ANYBODY: check_anybody,
     OWN: check_own,
+    MINE: check_mine,
     ADMIN: check_admin,
 }

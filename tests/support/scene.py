@@ -225,6 +225,10 @@ async def _with_context(api: Api, people: People, names: Names, queue: str) -> N
     return {"context_id": str(made.id), "name": "TOKEN"}
 
 
+async def _with_notification(api: Api, people: People, names: Names, queue: str) -> Names:
+    return {"notification_id": (await people.owner.post("/notifications/test", {}))["id"]}
+
+
 async def _with_message(api: Api, people: People, names: Names, queue: str) -> Names:
     path = f"/conversations/{names['conversation_id']}/messages"
     message = await people.owner.post(path, {"content": "hello"})
@@ -299,6 +303,7 @@ _MORE: dict[frozenset[str], Callable[[Api, People, Names, str], Awaitable[Names]
     frozenset({"request_id"}): _with_call,
     frozenset({"token_id"}): _with_token,
     frozenset({"enrolment_id"}): _with_invitation,
+    frozenset({"notification_id"}): _with_notification,
 }
 """What a scene may have besides, by the names it gives."""
 

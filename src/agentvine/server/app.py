@@ -19,6 +19,7 @@ from agentvine.domains.gateway.relay import Gateway
 from agentvine.domains.identity import api as identity
 from agentvine.domains.knowledge import api as knowledge
 from agentvine.domains.modifications import api as modifications
+from agentvine.domains.notifications import api as notifications
 from agentvine.domains.planning import api as planning
 from agentvine.domains.plans import api as plans
 from agentvine.domains.projects import api as projects
@@ -63,6 +64,7 @@ _SLICES = (
     usage,
     questions,
     conversations,
+    notifications,
     gateway,
     planning,
     team,

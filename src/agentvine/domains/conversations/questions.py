@@ -24,7 +24,7 @@ from agentvine.domains.conversations.enums import (
     ConversationId,
     QuestionState,
 )
-from agentvine.domains.conversations.events import QuestionSettled
+from agentvine.domains.conversations.events import QuestionAsked, QuestionSettled
 from agentvine.domains.conversations.models import ChatAttachment, ChatMessage
 from agentvine.domains.identity import history
 from agentvine.domains.identity.enums import UserId
@@ -216,6 +216,7 @@ async def ask(
         after={"kind": facts.kind.value, "tool": facts.tool_name, "text": text[:500]},
     )
     await tx.flush()
+    tx.emit(QuestionAsked(question, place.project_id))
     tx.hint(CHANNEL, str(question.id))
     return question
 

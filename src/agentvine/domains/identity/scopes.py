@@ -25,6 +25,7 @@ _AREAS = (
 SCOPES: frozenset[str] = frozenset(
     {f"{area}:{verb}" for area in _AREAS for verb in ("read", "write")}
     | {"self:own", "tokens:read", "tokens:own", "users:read", "users:admin"}
+    | {"notifications:read", "notifications:own"}
     | {"workers:admin", "queue:admin", "usage:read", "models:admin"}
 )
 

@@ -6,6 +6,13 @@ from agentvine.domains.modifications.models import Modification
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeRecorded:
+    """A run that did not fail has left a change. By now it may be approved already."""
+
+    modification: Modification
+
+
+@dataclass(frozen=True, slots=True)
 class ChangeApplied:
     """The change is in its target branch."""
 

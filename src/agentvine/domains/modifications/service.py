@@ -17,6 +17,7 @@ from agentvine.domains.modifications.errors import DecisionImpossible
 from agentvine.domains.modifications.events import (
     ChangeApplied,
     ChangeNotApplicable,
+    ChangeRecorded,
     ChangeRejected,
 )
 from agentvine.domains.modifications.models import Modification
@@ -81,6 +82,8 @@ async def record_change(
         after={"task": f"T-{task.number}", "files": len(change.files)},
     )
     await tx.flush()
+    if not is_failed:
+        tx.emit(ChangeRecorded(modification))
     return modification
 
 

@@ -22,10 +22,7 @@ def wanted_of(user: User) -> dict[Channel, Wanted]:
 
     What cannot be understood counts as never said.
     """
-    said: object = (user.settings or {}).get(_SETTING)
-    stored: Mapping[str, object] = {}
-    if isinstance(said, Mapping):
-        stored = cast("Mapping[str, object]", said)
+    stored = as_mapping(as_mapping(user.settings).get(_SETTING))
     return {channel: _wanted(stored.get(channel.value)) for channel in Channel}
 
 
@@ -33,7 +30,7 @@ def set_wanted(user: User, wanted: Mapping[Channel, Wanted]) -> None:
     """Write down how much somebody wants to be told; other settings stay as they are."""
     now = {**wanted_of(user), **wanted}
     said = {channel.value: value.value for channel, value in now.items()}
-    user.settings = {**(user.settings or {}), _SETTING: said}
+    user.settings = {**as_mapping(user.settings), _SETTING: said}
 
 
 def reachable_channels(user: User) -> frozenset[Channel]:
@@ -61,10 +58,15 @@ def channels_for(user: User, notification: Notification) -> frozenset[Channel]:
 
     One that names its channels goes over those, where its receiver can be reached.
     """
-    named: object = (notification.metadata_ or {}).get(CHANNELS_KEY)
+    named = as_mapping(notification.metadata_).get(CHANNELS_KEY)
     if isinstance(named, list):
-        return reachable_channels(user) & {each for each in Channel if each.value in named}
+        return frozenset(each for each in reachable_channels(user) if each.value in named)
     return wanted_channels(user, notification.severity)
+
+
+def as_mapping(stored: object) -> Mapping[str, object]:
+    """A document's object; raw SQL may have written anything, and nobody's report is to fail."""
+    return cast("Mapping[str, object]", stored) if isinstance(stored, Mapping) else {}
 
 
 def is_address(text: str) -> bool:

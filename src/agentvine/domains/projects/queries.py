@@ -7,6 +7,7 @@ from sqlalchemy.orm import defer
 
 from agentvine.db.paging import fetch_page
 from agentvine.db.session import ReadSession
+from agentvine.domains.identity.enums import UserRole
 from agentvine.domains.identity.models import User
 from agentvine.domains.projects.enums import MemberRole, ProjectId, RepositoryId
 from agentvine.domains.projects.errors import (
@@ -48,6 +49,21 @@ def visible_repositories(actor: Actor) -> Select[RepositoryId]:
     if actor.is_admin:
         is_visible = or_(is_visible, Repository.project_id.is_(None))
     return query.where(is_visible)
+
+
+def visible_involved(project_id: uuid.UUID, *others: uuid.UUID | None) -> Select[User]:
+    """The owner of a project, and who else of these may see it; active people only, by their id."""
+    is_member = exists().where(
+        ProjectMember.project_id == Project.id, ProjectMember.user_id == User.id
+    )
+    may_see = or_(User.role == UserRole.ADMIN, is_member)
+    named = [each for each in others if each is not None]
+    return (
+        select(User)
+        .join(Project, or_(Project.owner_id == User.id, and_(User.id.in_(named), may_see)))
+        .where(Project.id == project_id, Project.deleted_at.is_(None), User.is_active.is_(True))
+        .order_by(User.id)
+    )
 
 
 def _is_visible(actor: Actor) -> ColumnElement[bool]:

@@ -15,6 +15,7 @@ import structlog
 from agentvine.db.session import Database, Transaction
 from agentvine.domains.conversations import questions as rows
 from agentvine.domains.conversations.chat import CONTROLLER
+from agentvine.domains.conversations.events import QuestionAsked
 from agentvine.domains.conversations.models import ChatMessage
 from agentvine.domains.conversations.questions import Facts, StoredAnswer, facts_of
 from agentvine.domains.tasks import queries as tasks
@@ -84,7 +85,7 @@ class AdviceDesk:
         async with self.database.transaction(_ACTOR) as tx:
             question, task = await _lock(tx, question_id, task_id)
             if advice is None:
-                _leave_to_people(question, problem)
+                _leave_to_people(tx, question, task, problem)
             else:
                 await _settle(tx, question, task, advice)
         return True
@@ -128,12 +129,13 @@ async def _settle(tx: Transaction, question: ChatMessage, task: Task, advice: Ad
         await work.release_waiting(tx, task)
 
 
-def _leave_to_people(question: ChatMessage, problem: str) -> None:
+def _leave_to_people(tx: Transaction, question: ChatMessage, task: Task, problem: str) -> None:
     facts = facts_of(question)
     if facts.answer is None:
         facts.adviser_until = None
         facts.why = f"A person is to be asked: {problem}."
         question.metadata_ = facts.stored()
+        tx.emit(QuestionAsked(question, task.project_id))
 
 
 async def _lock(

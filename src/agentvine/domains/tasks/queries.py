@@ -73,6 +73,13 @@ async def lock_task(read: ReadSession, task_id: uuid.UUID) -> Task:
     return (await read.execute(_locked(task_id))).scalar_one()
 
 
+async def find_task_of_conversation(
+    read: ReadSession, conversation_id: uuid.UUID | None
+) -> Task | None:
+    """The task that a conversation is about; None where it is about something else."""
+    return await read.scalar(select(Task).where(Task.conversation_id == conversation_id))
+
+
 async def try_lock_task(read: ReadSession, task_id: uuid.UUID) -> Task | None:
     """Like ``lock_task``, but None when somebody else holds it: for what may be left out."""
     await read.flush()

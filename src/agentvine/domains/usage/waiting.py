@@ -19,6 +19,7 @@ from agentvine.domains.tasks import service as task_service
 from agentvine.domains.tasks.models import Task
 from agentvine.domains.usage.calls import Payer
 from agentvine.domains.usage.enums import BudgetAction
+from agentvine.domains.usage.events import BudgetExhausted
 from agentvine.domains.usage.models import NO_LIMIT_USD, BudgetCounter, BudgetLimit
 from agentvine.domains.usage.periods import day_of, period_of
 from agentvine.domains.usage.purses import figures_of, read_budgets
@@ -32,10 +33,13 @@ class Room:
     """What is left of a budget that blocks."""
 
     name: str
+    key: str
+    """Names it with its period and its limits: another one after each raise."""
     share: Decimal
     """Which part of it, from 0 to 1."""
     told: str
     """The same in words."""
+    is_shared: bool
 
 
 async def payer_of_task(read: ReadSession, task: Task) -> Payer:
@@ -78,6 +82,7 @@ async def block_for_budget(tx: Transaction, task: Task, message: str, zone: Zone
         # What is left now is not what stopped it: it may go on as soon as there is anything.
         share = _NOTHING
     task_service.block_for_budget(tx, task, reason=f"{message}; {room.told}", room=share)
+    tx.emit(BudgetExhausted(task, room.key, room.name, room.told, room.is_shared))
 
 
 def may_go_on(waits_for: Decimal, room: Room | None) -> bool:
@@ -110,7 +115,13 @@ def _room_of_task(task: Task) -> Room:
         f"{max(_NOTHING, amount - spent)} of the task's own {amount} USD are left: "
         f"`agentvine task edit T-{task.number} --budget` raises it"
     )
-    return Room("the task's own budget", _share(amount, spent), told)
+    return Room(
+        name="the task's own budget",
+        key=f"task:{task.id}:{amount}",
+        share=_share(amount, spent),
+        told=told,
+        is_shared=False,
+    )
 
 
 async def _room_of(
@@ -118,11 +129,11 @@ async def _room_of(
 ) -> Room:
     period = period_of(budget.period, day)
     usd, tokens, runs = await figures_of(read, budget, counter, period)
-    limits: list[tuple[Decimal | int | None, Decimal | int, str]] = [
+    kinds: list[tuple[Decimal | int | None, Decimal | int, str]] = [
         (budget.max_tokens, tokens, "tokens"),
         (budget.max_runs, runs, "runs"),
     ]
-    given = [(most, used, unit) for most, used, unit in limits if most is not None]
+    given = [(most, used, unit) for most, used, unit in kinds if most is not None]
     if budget.amount_usd < NO_LIMIT_USD or not given:
         given.append((budget.amount_usd, usd, "USD"))
     share, left, most, unit = min(
@@ -133,7 +144,14 @@ async def _room_of(
         f"of the budget {budget.name} {left} of {most} {unit} are left until "
         f"{period.end - timedelta(days=1)}: `agentvine budget edit {budget.name}` raises it"
     )
-    return Room(budget.name, share, told)
+    limits = f"{budget.amount_usd},{budget.max_tokens},{budget.max_runs}"
+    return Room(
+        name=budget.name,
+        key=f"{budget.id}:{period.start}:{limits}",
+        share=share,
+        told=told,
+        is_shared=True,
+    )
 
 
 def _share(amount: Decimal, spent: Decimal) -> Decimal:
