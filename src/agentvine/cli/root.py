@@ -28,6 +28,9 @@ COMMANDS: dict[str, Lazy] = {
     "answer": Lazy(f"{_GROUPS}.questions:answer", "Answer what a run asks."),
     "question": Lazy(f"{_GROUPS}.questions:question", "What runs have asked."),
     "rule": Lazy(f"{_GROUPS}.questions:rule", "What is answered without asking you."),
+    "notification": Lazy(
+        f"{_GROUPS}.notifications:notification", "What you were told, by mail or here."
+    ),
     "modification": Lazy(f"{_GROUPS}.modifications:modification", "Changes, on their way in."),
     "approve": Lazy(f"{_GROUPS}.modifications:approve", "Approve a change, and apply it."),
     "reject": Lazy(f"{_GROUPS}.modifications:reject", "Refuse a change."),

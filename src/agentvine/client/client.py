@@ -15,6 +15,7 @@ from agentvine.client.identity import AuthApi, TokensApi, UsersApi
 from agentvine.client.limits import LimitsApi
 from agentvine.client.memories import MemoriesApi
 from agentvine.client.modifications import ModificationsApi
+from agentvine.client.notifications import NotificationsApi
 from agentvine.client.plan_chats import PlanChatsApi
 from agentvine.client.plans import PlansApi
 from agentvine.client.projects import ProjectsApi, RepositoriesApi
@@ -76,6 +77,7 @@ class Client:
         self.modifications = ModificationsApi(self._transport)
         self.questions = QuestionsApi(self._transport)
         self.conversations = ConversationsApi(self._transport)
+        self.notifications = NotificationsApi(self._transport)
         self.budgets = BudgetsApi(self._transport)
         self.usage = UsageApi(self._transport)
         self.agents = AgentsApi(self._transport)
