@@ -420,6 +420,7 @@ async def test_rows_that_scripts_have_written_stop_no_other(database: Database, 
         ids += await make_notifications(tx, user, metadata={"channels": ["pigeon", 1]})
         ids += await make_notifications(tx, user, metadata={"channels": "email", "delivery": 7})
         ids += await make_notifications(tx, user, metadata={"delivery": {"email": 7}})
+        ids += await make_notifications(tx, user, metadata=["a list"])  # type: ignore[arg-type]  # any JSON
         ids += await make_notifications(tx, user)
     await send_all(chore_of(mail))
     rows = await rows_of(database, ids)

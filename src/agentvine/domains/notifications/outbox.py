@@ -34,7 +34,7 @@ from agentvine.domains.notifications.channels.port import (
 from agentvine.domains.notifications.composing import compose
 from agentvine.domains.notifications.enums import Channel, NotificationId
 from agentvine.domains.notifications.models import Notification
-from agentvine.domains.notifications.preferences import CHANNELS_KEY, channels_for
+from agentvine.domains.notifications.preferences import CHANNELS_KEY, as_mapping, channels_for
 
 _MOST_ROWS = 1000
 _CAP_SECONDS = 3600.0
@@ -218,8 +218,8 @@ def _delivery(row: Notification) -> dict[str, dict[str, Any]]:
 
 
 def _facts(row: Notification) -> dict[str, Any]:
-    """Its metadata, which a script that writes SQL may have left out."""
-    return row.metadata_ or {}
+    """Its metadata; a script that writes SQL may have left it out, or put anything there."""
+    return dict(as_mapping(row.metadata_))
 
 
 async def _lease(tx: Transaction, ids: Sequence[NotificationId], seconds: float) -> None:
