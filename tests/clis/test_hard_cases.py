@@ -1,14 +1,11 @@
 """What must hold with every agent: a budget in dollars, words during its work, and its death."""
 
 import asyncio
-import json
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from decimal import Decimal
-from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -20,11 +17,12 @@ from agentvine.kit.clock import SystemClock
 from agentvine.llm.scripted import Received, parse_script
 from agentvine.protocol.briefs import RunBriefOut
 from agentvine.protocol.controls import SteeringMessage
-from agentvine.protocol.enums import FailureClass
+from agentvine.protocol.enums import FailureClass, PermissionLevel
 from agentvine.reactions.routing import build_reactions
 from agentvine.runtimes.steering import Mailbox
 from tests.clis.desk import NAMES
 from tests.clis.driving import Drive, MakeDrive, processes_of, short_form
+from tests.clis.hostile import bring_settings
 from tests.support.gateway import make_run, running_gateway, until, until_so
 
 # Turns differ, since agents notice when they do the same again and again.
@@ -196,39 +194,26 @@ def kill(run: Drive) -> None:
             process.send_signal(signal.SIGKILL)
 
 
-TWO_TURNS = "turns:\n  - calls: [{run_command: {command: echo hallo}}]\n  - text: All is done.\n"
+TWO_TURNS = """
+turns:
+  - calls: [{run_command: {command: 'echo hallo > hallo.txt'}}]
+  - text: All is done.
+"""
 
 
-@pytest.mark.parametrize("name", short_form(["gemini", "qwen", "qwen-acp"], "gemini", "qwen"))
-async def test_a_repository_s_own_settings_run_no_program(name: str, drive: MakeDrive):
+@pytest.mark.parametrize("name", short_form(NAMES, "claude-agent-acp", "opencode", "qwen"))
+async def test_a_repository_s_own_settings_run_no_program_and_allow_nothing(
+    name: str, drive: MakeDrive
+):
     run = drive(name, TWO_TURNS)
-    for folder in (".gemini", ".qwen"):
-        (run.worktree / folder).mkdir()
-        (run.worktree / folder / "settings.json").write_text(json.dumps(hostile(run.worktree)))
+    bring_settings(run.worktree, name)
     before = {path.name for path in run.worktree.iterdir()}
 
-    outcome, _ = await run.run("Say hallo.")
+    brief = RunBriefOut(instruction="Say hallo.", permission_level=PermissionLevel.HUMAN_REQUIRED)
+    outcome, asker = await run.run("", brief=brief)
 
     assert outcome.is_success, f"{outcome}\n{run.log.tail}"
-    assert {path.name for path in run.worktree.iterdir()} == before
-
-
-def hostile(folder: Path) -> dict[str, Any]:
-    """Settings by which either program would leave a file in the folder."""
-
-    def touch(name: str) -> str:
-        return f"touch {folder / name}"
-
-    moments = ("SessionStart", "BeforeAgent", "BeforeTool", "PreToolUse", "UserPromptSubmit")
-    return {
-        "disableAllHooks": False,
-        "hooksConfig": {"enabled": True},
-        "hooks": {
-            moment: [{"matcher": "*", "hooks": [{"type": "command", "command": touch(moment)}]}]
-            for moment in moments
-        },
-        "telemetry": {"enabled": True, "target": "local", "outfile": str(folder / "telemetry")},
-        "tools": {"discoveryCommand": touch("discovery"), "callCommand": touch("call")},
-        "mcp": {"allowed": ["theirs"], "serverCommand": touch("server")},
-        "mcpServers": {"theirs": {"command": "touch", "args": [str(folder / "theirs")]}},
-    }
+    # Codex's adapter keeps the command from writing, instead of asking about it.
+    left = {path.name for path in run.worktree.iterdir()} - before
+    assert left <= {"hallo.txt"}
+    assert not left or any("echo hallo" in str(question) for question in asker.asked)

@@ -7,6 +7,7 @@ the rules is in ``conformance``; that the real programs can be driven so, in tes
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from agentvine.runtimes.agent_log import LongLines
 from agentvine.runtimes.base import LoginState, McpAccess, ModelAccess, RunContext, RunOutcome
 from agentvine.runtimes.error_words import class_of_text
 from agentvine.runtimes.events import ModelUsage, event_line
+from agentvine.runtimes.held_settings import RepositoryRunsPrograms
 from agentvine.runtimes.registry import builtin_runtimes
 from agentvine.runtimes.reports import report_on
 from agentvine.runtimes.runner import Program
@@ -261,7 +263,9 @@ async def test_host_rule_6_nothing_that_a_task_says_becomes_a_flag(
 ):
     host.install(
         RUNTIMES[name],
-        "import json, sys\nopen('argv.json', 'w').write(json.dumps(sys.argv[1:]))\nsys.exit(1)\n",
+        "import json, sys\n"
+        f"open({str(tmp_path / 'argv.json')!r}, 'w').write(json.dumps(sys.argv[1:]))\n"
+        "sys.exit(1)\n",
     )
     words = "--dangerously-skip-permissions --resume=x"
     brief = RunBriefOut(instruction=words, system_prompt=words, rules_file_path=words)
@@ -393,13 +397,14 @@ class Given:
         self.text = "\n".join([*argv, *variables, *files])
 
 
-async def given_by(host: Host, name: str) -> Given:
+async def given_by(host: Host, name: str, **changes: Any) -> Given:
     """Starts a runtime's program, and looks at what it is given."""
-    seen = "json.dump([sys.argv[1:], dict(os.environ)], open('seen.json', 'w'))"
+    place = str(host.folder / "seen.json")
+    seen = f"json.dump([sys.argv[1:], dict(os.environ)], open({place!r}, 'w'))"
     host.install(RUNTIMES[name], f"import json, os, sys\n{seen}\nsys.exit(1)\n")
     models = ModelAccess(base_url=GATEWAY.base_url, key=GATEWAY.key, default_model="m")
     tools = McpAccess(url="http://127.0.0.1:9/mcp", key="av_mcp_canary")
-    await host.run(name, models=models, mcp=tools, timeout_seconds=20.0)
+    await host.run(name, **{"models": models, "mcp": tools, "timeout_seconds": 20.0, **changes})
     return Given(host)
 
 
@@ -470,12 +475,18 @@ _OF_QWEN = (*_PROGRAMS, '"disableAllHooks": true', "QWEN_CODE_SYSTEM_SETTINGS_PA
 HELD = {
     # Its settings could allow what people did not, and bring tools of their own.
     "claude-code": ("--setting-sources=", "--strict-mcp-config"),
-    "codex": ('model_provider = "agentvine"', "request_max_retries = 0"),
+    "codex": (
+        *('model_provider = "agentvine"', "request_max_retries = 0"),
+        'trust_level = "untrusted"',
+    ),
     "codex-acp": ("INITIAL_AGENT_MODE=read-only", 'model_provider = "agentvine"'),
     "gemini": (*_PROGRAMS, "GEMINI_CLI_TRUST_WORKSPACE=true"),
     "qwen": (*_OF_QWEN, "--approval-mode\nauto-edit", "--auth-type\nopenai"),
     "qwen-acp": (*_OF_QWEN, "--approval-mode\ndefault", "--auth-type\nopenai"),
-    "opencode": ("--pure", '"enabled_providers": ["agentvine"]'),
+    "opencode": (
+        *("--pure", '"enabled_providers": ["agentvine"]'),
+        "OPENCODE_DISABLE_PROJECT_CONFIG=1",
+    ),
     "aider": ("--no-auto-lint", "--no-auto-test", "--no-auto-commits"),
 }
 
@@ -487,6 +498,47 @@ async def test_host_rule_6_what_the_host_relies_on_is_said_where_a_repository_ca
     given = await given_by(host, name)
 
     assert [words for words in HELD[name] if words not in given.text] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "text"),
+    [
+        ("opencode", ".opencode/plugin/theirs.js", ""),
+        ("opencode", ".opencode/opencode.json", '{"plugin": ["./theirs.js"]}'),
+        ("opencode", "opencode.jsonc", r'{"plu\u0067in": ["./theirs.js"]}'),
+        ("codex-acp", ".codex/config.toml", ""),
+        ("aider", ".aider.conf.yml", ""),
+        ("aider", ".env", ""),
+    ],
+)
+async def test_host_rule_6_a_program_that_would_run_what_a_repository_names_is_not_started(
+    host: Host, name: str, path: str, text: str
+):
+    (host.folder / path).parent.mkdir(parents=True, exist_ok=True)
+    (host.folder / path).write_text(text)
+    with pytest.raises(
+        RepositoryRunsPrograms,
+        match=re.escape(path.removesuffix("/theirs.js").removesuffix("/config.toml")),
+    ):
+        await given_by(host, name)
+    assert not (host.folder / "seen.json").exists()
+
+
+@pytest.mark.parametrize("name", ["qwen", "qwen-acp"])
+async def test_host_rule_6_a_key_of_the_worker_s_user_goes_where_no_repository_sends_it(
+    host: Host, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    given = await given_by(host, name, models=None)
+    assert given.environment["OPENAI_API_KEY"] == "sk-canary"
+    assert given.environment["OPENAI_BASE_URL"] == "https://api.openai.com/v1"
+
+
+async def test_host_rule_6_settings_that_opencode_does_not_read_keep_nobody_from_work(host: Host):
+    (host.folder / "opencode.json").write_text('{"mcp": {"theirs": {"type": "local"}}}')
+    (host.folder / ".opencode" / "command").mkdir(parents=True)
+    assert "--pure" in (await given_by(host, "opencode")).text
 
 
 @pytest.mark.parametrize("brought", [".gemini/settings.json", ".env"])

@@ -67,6 +67,8 @@ class OwnLogin:
         return _PROVIDER.format(how=self.how)
 
 
+OPENAI_ADDRESS = "https://api.openai.com/v1"
+"""Where a key of OpenAI's is for; said, so that no file of a repository's says otherwise."""
 CLAUDE_LOGIN = OwnLogin(
     agent="Claude Code",
     folder=".claude",

@@ -53,6 +53,8 @@ class Program:
     """Addresses that it must be able to reach, in a sandbox too: of its model, and of our tools."""
     has_input: bool = False
     """Whether it is spoken to on standard input."""
+    folder: Path | None = None
+    """Where it starts, if not in the work tree."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +81,7 @@ class RunningProgram:
         context, program = self.context, self.program
         spec = ProcessSpec(
             argv=program.argv,
-            cwd=context.worktree,
+            cwd=program.folder or context.worktree,
             environment=self._environment(),
             run_id=context.run_id,
             grace_seconds=context.grace_seconds,
@@ -93,6 +95,7 @@ class RunningProgram:
             context.sandbox,
             readable=(*context.sandbox.readable, *program.needs),
             doors=context.sandbox.doors | doors_to(program.servers),
+            start=program.folder,
         )
         async with sandbox.prepare(program.argv, spec.environment) as prepared:
             inside = replace(

@@ -6,19 +6,27 @@ lead to the gateway; without, it is used as its user has set it up, login and al
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agentvine.protocol.enums import PermissionLevel
 from agentvine.runtimes.base import ModelAccess, RunContext
 from agentvine.runtimes.codex.settings import codex_settings
-from agentvine.runtimes.held_settings import HELD_SETTINGS, QWEN_VARIABLE
+from agentvine.runtimes.held_settings import (
+    HELD_SETTINGS,
+    QWEN_VARIABLE,
+    held_for_qwen,
+    require_harmless,
+)
 from agentvine.runtimes.logins import (
     CLAUDE_LOGIN,
     CODEX_LOGIN,
     GEMINI_LOGIN,
+    OPENAI_ADDRESS,
     OPENCODE_LOGIN,
     QWEN_LOGIN,
     OwnLogin,
@@ -33,6 +41,7 @@ from agentvine.runtimes.pins import (
     QWEN,
     Pin,
 )
+from agentvine.runtimes.stream_json.claude_code import READ_RULES
 from agentvine.runtimes.stream_json.qwen import QWEN_TOOLS
 
 
@@ -48,6 +57,10 @@ class Start:
     """Values for the agent's own settings of a session."""
     drives: tuple[str, ...] = ()
     """Programs that an adapter starts in its turn."""
+    folder: Path | None = None
+    """Where the program itself starts, if not in the work tree."""
+    meta: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What a session is begun with beside the protocol."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,10 +101,16 @@ def _claude(context: RunContext, model: str | None) -> Start:
         environment=environment,
         files={"claude/.keep": ""},
         drives=tuple(found.values()),
+        meta={
+            "claudeCode": {"options": {"settingSources": [], "strictMcpConfig": True}},
+            "systemPrompt": {"append": READ_RULES},
+        },
     )
 
 
 def _codex(context: RunContext, model: str | None) -> Start:
+    # The adapter trusts every folder that it works in.
+    require_harmless(context, "codex-acp", _there(context, ".codex"))
     found = _found("CODEX_PATH", "codex", context)
     argv, drives = ("codex-acp",), tuple(found.values())
     environment = {
@@ -105,7 +124,7 @@ def _codex(context: RunContext, model: str | None) -> Start:
             environment["CODEX_CONFIG"] = json.dumps({"model": model})
         environment |= CODEX_LOGIN.variables()
         return Start(argv=argv, environment=environment, drives=drives)
-    settings = codex_settings(_home(context) / "codex", access, model)
+    settings = codex_settings(_home(context) / "codex", context.worktree, access, model)
     environment |= settings.environment
     files = {"codex/config.toml": settings.config}
     return Start(argv=argv, environment=environment, files=files, drives=drives)
@@ -120,7 +139,7 @@ settings that belong to root."""
 def _gemini(context: RunContext, model: str | None) -> Start:
     argv = ["gemini", "--acp", *(["-m", model] if model else [])]
     environment = {"GEMINI_CLI_NO_RELAUNCH": "true"}
-    if not any((context.worktree / name).exists() for name in _GEMINI_READS):
+    if not _there(context, *_GEMINI_READS):
         environment["GEMINI_CLI_TRUST_WORKSPACE"] = "true"
     if (access := context.models) is None:
         return Start(argv=tuple(argv), environment=environment | GEMINI_LOGIN.variables())
@@ -145,12 +164,15 @@ def _gemini(context: RunContext, model: str | None) -> Start:
 
 
 def _opencode(context: RunContext, model: str | None) -> Start:
+    require_harmless(context, "opencode", _plugins_of_opencode(context.worktree))
     off = ("AUTOUPDATE", "MODELS_FETCH", "LSP_DOWNLOAD", "DEFAULT_PLUGINS", "SHARE")
-    environment = {f"OPENCODE_DISABLE_{name}": "1" for name in off}
+    environment = {f"OPENCODE_DISABLE_{name}": "1" for name in (*off, "PROJECT_CONFIG")}
     settings: dict[str, Any] = {
         "autoupdate": False,
         "share": "disabled",
         "permission": {"edit": "ask", "bash": "ask", "webfetch": "ask"},
+        # Without a project's settings it does not look for these by itself.
+        "instructions": [str(context.worktree / name) for name in ("AGENTS.md", "CLAUDE.md")],
     }
     if (access := context.models) is None:
         settings |= {"model": model} if model else {}
@@ -158,7 +180,32 @@ def _opencode(context: RunContext, model: str | None) -> Start:
         environment["HOME"] = str(_home(context))
         settings |= _opencode_models(access, require_model(context, "opencode"))
     environment["OPENCODE_CONFIG_CONTENT"] = json.dumps(settings)
-    return Start(argv=("opencode", "acp", "--pure"), environment=environment)
+    # It reads variables, and what to load first, where it starts.
+    argv = ("opencode", "acp", "--pure")
+    return Start(argv=argv, environment=environment, folder=context.home)
+
+
+def _plugins_of_opencode(folder: Path) -> list[str]:
+    """What it loads from a work tree even where it reads no settings there."""
+    settings = [
+        f"{place}{name}"
+        for place in ("", ".opencode/")
+        for name in ("opencode.json", "opencode.jsonc")
+        if _may_name_plugins(folder / place / name)
+    ]
+    places = (".opencode/plugin", ".opencode/plugins")
+    return settings + [name for name in places if (folder / name).exists()]
+
+
+def _may_name_plugins(path: Path) -> bool:
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    # A name may be written in numbers.
+    return b"plugin" in text or rb"\u" in text
 
 
 def _opencode_models(access: ModelAccess, model: str) -> dict[str, Any]:
@@ -188,7 +235,8 @@ def _qwen(context: RunContext, model: str | None) -> Start:
     if model:
         environment["OPENAI_MODEL"] = model
     if (access := context.models) is None:
-        return Start(argv=tuple(argv), environment=environment | QWEN_LOGIN.variables())
+        environment |= {"OPENAI_BASE_URL": OPENAI_ADDRESS, **QWEN_LOGIN.variables()}
+        return Start(argv=tuple(argv), environment=environment)
     environment |= {
         "HOME": str(_home(context)),
         "OPENAI_API_KEY": access.key,
@@ -196,7 +244,8 @@ def _qwen(context: RunContext, model: str | None) -> Start:
         QWEN_VARIABLE: str(_home(context) / ".qwen" / "settings.json"),
     }
     # Over this protocol it takes no servers that are spoken to by HTTP.
-    settings = HELD_SETTINGS | tools_setting(context.mcp)
+    # It asks for everything; what may be done is decided by us.
+    settings = held_for_qwen(PermissionLevel.HUMAN_REQUIRED) | tools_setting(context.mcp)
     files = {".qwen/settings.json": json.dumps(settings)}
     argv += ["--auth-type", "openai"]
     return Start(argv=tuple(argv), environment=environment, files=files)
@@ -254,3 +303,7 @@ def _found(variable: str, program: str, context: RunContext) -> dict[str, str]:
 def _home(context: RunContext) -> Path:
     assert context.home is not None, "a run with access to models has a home"
     return context.home
+
+
+def _there(context: RunContext, *names: str) -> list[str]:
+    return [name for name in names if os.path.lexists(context.worktree / name)]

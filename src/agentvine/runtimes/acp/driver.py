@@ -105,6 +105,7 @@ async def _run(
         watch=AGENT_WATCH,
         needs=places_of(start.argv[0], *start.drives),
         has_input=True,
+        folder=start.folder,
     )
 
     async def run(session_id: str | None) -> RunOutcome:
@@ -119,6 +120,7 @@ async def _run(
             tells_usage=agent.tells_usage if agent else True,
             shows_errors_as_text=agent.shows_errors_as_text if agent else False,
             mcp=context.mcp,
+            meta=start.meta,
         )
         return await run_agent(context, AcpProgram(program, plan))
 

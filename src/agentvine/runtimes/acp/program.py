@@ -72,6 +72,8 @@ class SessionPlan:
     shows_errors_as_text: bool = False
     """Whether it calls a failed prompt a success, and tells the error as a message without id."""
     mcp: McpAccess | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What the session is begun with beside the protocol: an agent's own settings of it."""
 
 
 class AcpProgram:
@@ -180,7 +182,9 @@ class AcpProgram:
             return self._fail(FailureClass.RUNTIME_UNAVAILABLE, told)
         able = cast("Json", result.get("agentCapabilities") or {})
         self._mcp_transports = cast("Json", able.get("mcpCapabilities") or {})
-        where = {"cwd": self._plan.cwd, "mcpServers": self._mcp_servers()}
+        where: Json = {"cwd": self._plan.cwd, "mcpServers": self._mcp_servers()}
+        if self._plan.meta:
+            where["_meta"] = dict(self._plan.meta)
         if self._plan.resume is None:
             return self._dialogue.ask("session/new", where, self._on_session)
         can = cast("Json", able.get("sessionCapabilities") or {})

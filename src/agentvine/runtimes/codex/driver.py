@@ -48,7 +48,7 @@ class CodexRuntime:
         brief = brief_of(context)
         model = chosen_model(context)
         home = context.home / "codex" if context.home else CODEX_LOGIN.place
-        settings = codex_settings(home, context.models, model, context.mcp)
+        settings = codex_settings(home, context.worktree, context.models, model, context.mcp)
         if context.home is not None:
             await asyncio.to_thread(write_settings, home, settings)
             is_own = context.models is None and not CODEX_LOGIN.variables()

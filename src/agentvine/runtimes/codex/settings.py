@@ -7,12 +7,11 @@ from pathlib import Path
 
 from agentvine.protocol.tools import WAIT_HEADER
 from agentvine.runtimes.base import McpAccess, ModelAccess
-from agentvine.runtimes.logins import CODEX_LOGIN
+from agentvine.runtimes.logins import CODEX_LOGIN, OPENAI_ADDRESS
 from agentvine.runtimes.own_tools import MAX_WAIT_SECONDS, SERVER
 
 _KEY = "AGENTVINE_MODEL_KEY"
 _TOOL_KEY = "AGENTVINE_TOOL_KEY"
-_OPENAI = "https://api.openai.com/v1"
 _GENERAL = (
     "check_for_update_on_startup = false",
     "suppress_unstable_features_warning = true",
@@ -37,11 +36,22 @@ class CodexSettings:
 
 
 def codex_settings(
-    home: Path, access: ModelAccess | None, model: str | None, tools: McpAccess | None = None
+    home: Path,
+    folder: Path,
+    access: ModelAccess | None,
+    model: str | None,
+    tools: McpAccess | None = None,
 ) -> CodexSettings:
     """Settings that lead to the gateway; without access to it, to a key of the worker's user.
 
     Where there is neither, the login in the home is what it uses.
+
+    Args:
+        home: Where it looks for them.
+        folder: Where it is to work; the settings that lie there are not followed.
+        access: The gateway.
+        model: What it is to ask for.
+        tools: Our own tools.
     """
     environment = {"CODEX_HOME": str(home)}
     if tools is not None:
@@ -51,9 +61,9 @@ def codex_settings(
     if access is not None:
         where, key = f"{access.base_url}/openai/v1", access.key
     else:
-        where, key = _OPENAI, next(iter(own.values()), None)
+        where, key = OPENAI_ADDRESS, next(iter(own.values()), None)
     if key is None:
-        lines += [*_GENERAL, *_tool_lines(tools)]
+        lines += [*_GENERAL, *_tool_lines(tools), *_distrust(folder)]
         return CodexSettings("\n".join([*lines, ""]), environment)
     environment[_KEY] = key
     lines += ['model_provider = "agentvine"', *_GENERAL]
@@ -67,7 +77,14 @@ def codex_settings(
     if access is not None:
         # A refusal for the budget would be asked for again and again.
         lines += ["request_max_retries = 0", "stream_max_retries = 0"]
-    return CodexSettings("\n".join([*lines, *_tool_lines(tools), ""]), environment)
+    return CodexSettings(
+        "\n".join([*lines, *_tool_lines(tools), *_distrust(folder), ""]), environment
+    )
+
+
+def _distrust(folder: Path) -> list[str]:
+    # Where nothing is said, it trusts where it may write, and starts what is named there.
+    return [f"[projects.{json.dumps(str(folder))}]", 'trust_level = "untrusted"']
 
 
 def _tool_lines(tools: McpAccess | None) -> list[str]:

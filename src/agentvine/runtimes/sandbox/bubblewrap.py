@@ -103,6 +103,8 @@ class Sandbox:
     tls_ports: frozenset[int] = field(default=frozenset({443, 8443}))
     doors: frozenset[Door] = frozenset()
     """Servers that its program may reach whatever the policy says."""
+    start: Path | None = None
+    """Where its program starts, if not in the work tree."""
     temporary: str = field(default_factory=tempfile.gettempdir)
     """Where its sockets are put, if that leaves room for them in a socket's path."""
 
@@ -204,7 +206,7 @@ class _Call:
         inner = list(argv)
         if ways.folder is not None:
             inner = self._add_bridge(ways.folder, ways.sockets, inner)
-        self._add("--remount-ro", "/", "--chdir", worktree)
+        self._add("--remount-ro", "/", "--chdir", str(self._sandbox.start or worktree))
         self._add("--seccomp", str(self._file(self._sandbox.bubblewrap.filter)))
         return [*self._argv, "--", *inner]
 

@@ -19,7 +19,7 @@ from agentvine.runtimes.stream_json.running import run_stream
 
 _TOOLS = "agentvine-mcp.json"
 """Our tools, with the run's key: in a file, since arguments can be seen by all."""
-_RULES = (
+READ_RULES = (
     "If the repository has a file AGENTS.md or CLAUDE.md, read it before you begin, and follow it."
 )
 _MODES = {
@@ -76,7 +76,7 @@ def _plan(context: RunContext, program: Path, config: Path, session_id: str | No
         argv += ["--model", model]
     if session_id is not None:
         argv += [f"--resume={session_id}"]
-    argv += ["--append-system-prompt", "\n\n".join(filter(None, (brief.system_prompt, _RULES)))]
+    argv += ["--append-system-prompt", "\n\n".join(filter(None, (brief.system_prompt, READ_RULES)))]
     if context.mcp is not None:
         argv += ["--mcp-config", str(config / _TOOLS), "--strict-mcp-config"]
     return Program(

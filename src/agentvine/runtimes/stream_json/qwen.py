@@ -9,8 +9,8 @@ from agentvine.protocol.enums import PermissionLevel
 from agentvine.runtimes.agent import AGENT_WATCH
 from agentvine.runtimes.base import LoginState, McpAccess, RunContext, RunOutcome, RuntimeInfo
 from agentvine.runtimes.detection import detect_program, places_of, require_program
-from agentvine.runtimes.held_settings import HELD_SETTINGS, QWEN_VARIABLE
-from agentvine.runtimes.logins import QWEN_LOGIN, no_way_to_a_model
+from agentvine.runtimes.held_settings import QWEN_VARIABLE, held_for_qwen
+from agentvine.runtimes.logins import OPENAI_ADDRESS, QWEN_LOGIN, no_way_to_a_model
 from agentvine.runtimes.model_choice import chosen_model
 from agentvine.runtimes.own_tools import MAX_WAIT_SECONDS, tools_setting
 from agentvine.runtimes.pins import QWEN
@@ -53,7 +53,8 @@ class QwenRuntime:
             return no_way_to_a_model(context, QWEN_LOGIN)
         home = context.home or Path(context.environment().get("HOME", "/"))
         if context.home is not None:
-            await asyncio.to_thread(_write_settings, home, context.mcp)
+            level = brief_of(context).permission_level
+            await asyncio.to_thread(_write_settings, home, level, context.mcp)
         plan, projects = partial(_plan, context, program, home), home / ".qwen" / "projects"
         return await run_stream(context, plan, projects, is_qwen=True)
 
@@ -74,7 +75,7 @@ def _plan(context: RunContext, program: Path, home: Path, session_id: str | None
         environment["OPENAI_BASE_URL"] = f"{context.models.base_url}/openai/v1"
         environment["OPENAI_API_KEY"] = context.models.key
     else:
-        environment |= QWEN_LOGIN.variables()
+        environment |= {"OPENAI_BASE_URL": OPENAI_ADDRESS, **QWEN_LOGIN.variables()}
     if model:
         environment["OPENAI_MODEL"] = model
     return Program(
@@ -91,8 +92,8 @@ def _settings_of(home: Path) -> Path:
     return home / ".qwen" / "settings.json"
 
 
-def _write_settings(home: Path, mcp: McpAccess | None) -> None:
+def _write_settings(home: Path, level: PermissionLevel, mcp: McpAccess | None) -> None:
     path = _settings_of(home)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.touch(mode=0o600)
-    path.write_text(json.dumps(HELD_SETTINGS | tools_setting(mcp)))
+    path.write_text(json.dumps(held_for_qwen(level) | tools_setting(mcp)))
