@@ -20,7 +20,7 @@ from tests.support.builders.identity import unique
 from tests.support.changes import make_workshop
 from tests.support.space import Json, Space, WireWorker, claim_of, make_space
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 CHANGE = {"src/app.py": "x = 1\ny = 2\nz = 4\n"}
 
