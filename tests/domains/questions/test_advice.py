@@ -1,10 +1,12 @@
 """A language model's advice, where a rule asks for it and the composition root has a model."""
 
 import pytest
+from sqlalchemy import select
 
 from agentvine.config.settings import QuestionSettings
 from agentvine.db.session import Database
 from agentvine.domains.conversations.models import ChatMessage
+from agentvine.domains.notifications.models import Notification
 from agentvine.domains.questions import queries, rules, service
 from agentvine.domains.questions.advice import Advice, AdviceDesk, AdviceRequest
 from agentvine.domains.questions.service import Claim
@@ -75,3 +77,22 @@ async def test_a_models_advice_is_an_answer_like_any_other(
     else:
         assert found.answer.decision == ("allow" if is_allowed else "deny")
         assert (found.answer.author, found.answer.text) == ("language model m", "Because.")
+
+
+@pytest.mark.parametrize("is_allowed", [True, None])
+async def test_people_are_told_of_a_question_only_when_the_model_leaves_it_to_them(
+    shared_database: Database, *, is_allowed: bool | None
+):
+    crew = await make_crew(shared_database)
+    theirs = select(Notification.type).where(Notification.user_id == crew.ground.owner.user_id)
+    question = await asked_of_model(crew)
+    async with crew.database.read() as read:
+        assert (await read.scalars(theirs)).all() == []
+
+    advice = Advice(is_allowed=True, reason="Because.", model="m") if is_allowed else None
+    assert question.task_id is not None
+    await AdviceDesk(crew.database, Oracle(advice), 5.0).advise(question.id, question.task_id)
+
+    async with crew.database.read() as read:
+        told = (await read.scalars(theirs)).all()
+    assert told == ([] if is_allowed else ["question_asked"])
