@@ -23,9 +23,10 @@ from agentvine.domains.mentions.jobs import MentionChore
 from agentvine.domains.modifications.jobs import ApplyChore
 from agentvine.domains.modifications.service import CHANNEL as MODIFICATIONS
 from agentvine.domains.modifications.trial_merging import ForesightChore
-from agentvine.domains.notifications.jobs import SendingChore
+from agentvine.domains.notifications.jobs import ForgettingChore, SendingChore
 from agentvine.domains.planning.jobs import PlanChore
 from agentvine.domains.planning.service import CHANNEL as PLANS
+from agentvine.domains.projects.service import DELETED
 from agentvine.domains.questions.advice import AdviceDesk, Adviser
 from agentvine.domains.questions.jobs import QuestionChores
 from agentvine.domains.tasks.file_jobs import FileChores
@@ -49,6 +50,8 @@ _USES_SECONDS = 30.0
 _TIDYING_SECONDS = 600.0
 _RECONCILE_SECONDS = 60.0
 _SNAPSHOT_SECONDS = 30.0
+_STRANDED_SECONDS = 60.0
+"""It looks at every order that waits; whoever deletes something says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,7 @@ def queue_chores(
         Chore("held files", files.tidy, every_seconds=_RECONCILE_SECONDS),
         Chore("plans", plans.run, every_seconds=5 * poll, channel=PLANS),
         Chore("expire", queue.expire, every_seconds=5 * poll),
-        Chore("stranded", queue.end_stranded, every_seconds=5 * poll),
+        Chore("stranded", queue.end_stranded, every_seconds=_STRANDED_SECONDS, channel=DELETED),
         Chore("lines", limits.straighten, every_seconds=10 * poll, channel=LINES),
         Chore("limits", limits.reconcile, every_seconds=_RECONCILE_SECONDS),
         # So often that no worker looks silent for a lease, which is two beats or more.
@@ -139,6 +142,7 @@ def tidying_chores(
         Chore("bodies", keeper.forget, every_seconds=_TIDYING_SECONDS),
         Chore("uses", uses.write, every_seconds=_USES_SECONDS),
         Chore("forget", TidyingChore(database).run, every_seconds=_TIDYING_SECONDS),
+        Chore("notifications read", ForgettingChore(database).run, every_seconds=_TIDYING_SECONDS),
         Chore("memories", MemoryChore(database).run, every_seconds=_TIDYING_SECONDS),
         Chore("sources", effects.facts.forget, every_seconds=_TIDYING_SECONDS),
     )

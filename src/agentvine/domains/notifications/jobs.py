@@ -29,6 +29,8 @@ _ACTOR = SystemActor("notifications")
 _MOST_UNDER_WAY = 500
 _GRACE_SECONDS = 2.0
 _AGAIN_SECONDS = 0.5
+_KEPT_SECONDS = 90 * 86400.0
+_MOST_FORGOTTEN = 1000
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +42,18 @@ class _Course:
     batch: Batch
     outcomes: dict[Channel, Outcome] = field(default_factory=dict[Channel, Outcome])
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+@dataclass(frozen=True, slots=True)
+class ForgettingChore:
+    """Forgets what people have read long ago."""
+
+    database: Database
+
+    async def run(self) -> int:
+        """One bounded step. Returns how many notifications were forgotten."""
+        async with self.database.transaction(_ACTOR) as tx:
+            return await outbox.forget_read(tx, _KEPT_SECONDS, _MOST_FORGOTTEN)
 
 
 class SendingChore:

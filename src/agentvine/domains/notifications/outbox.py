@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from agentvine.config.channels import NotificationSettings
 from agentvine.db.base import table_of
@@ -132,6 +132,25 @@ async def note_outcomes(
     if is_all:
         await _end_lease(tx, settings, batch, outcomes, rows)
     return gave_up
+
+
+async def forget_read(tx: Transaction, seconds: float, most: int) -> int:
+    """Remove what was read, is to be sent nowhere any more, and is so old; how many."""
+    table = table_of(Notification)
+    old = (
+        select(table.c.id)
+        .where(
+            table.c.created_at < tx.dialect.seconds_from_now(-seconds),
+            table.c.is_read.is_(True),
+            table.c.next_attempt_at.is_(None),
+        )
+        .order_by(table.c.created_at)
+        .limit(most)
+    )
+    ids = list(await tx.scalars(old))
+    if ids:
+        await tx.execute(delete(table).where(table.c.id.in_(ids)))
+    return len(ids)
 
 
 async def _old_among(

@@ -25,6 +25,9 @@ from agentvine.protocol.projects import (
     RepositoryEditIn,
 )
 
+DELETED = "projects.deleted"
+"""Hints when what waits for a project, or a repository, waits in vain."""
+
 
 async def create_project(tx: Transaction, actor: UserActor, wanted: ProjectCreateIn) -> Project:
     """Make a project owned by the actor."""
@@ -69,6 +72,7 @@ async def edit_project(tx: Transaction, project: Project, change: ProjectEditIn)
 
 async def delete_project(tx: Transaction, project: Project) -> None:
     """Hide a project and all that is in it; its rows stay until retention takes them."""
+    tx.hint(DELETED)
     project.deleted_at = tx.now
     project.is_active = False
     history.record(tx, "project.deleted", entity=("project", project.id), project_id=project.id)
@@ -236,6 +240,7 @@ async def edit_repository(
 
 async def delete_repository(tx: Transaction, repository: Repository) -> None:
     """Forget a repository and its plans; its tasks and changes stay readable without it."""
+    tx.hint(DELETED)
     history.record(
         tx,
         "repository.deleted",
