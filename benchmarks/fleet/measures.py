@@ -23,6 +23,7 @@ from agentvine.protocol.queue import (
     ExecutionReport,
     HeartbeatIn,
     Held,
+    LeaseState,
     ReportIn,
 )
 from benchmarks.fleet.grounds import Caller, Site, cpu_of, running_site
@@ -37,6 +38,7 @@ BEAT_SECONDS = 20.0
 _WORKERS = 1000
 _IDLE_SECONDS = 10.0
 _LEAST_BEATS = 2000
+_AT_ONCE = 50
 _LINES = 500
 _CAPPED = "docs"
 
@@ -123,8 +125,12 @@ async def beats(services: Services, scale: float) -> list[Row]:
         Client(site.fleet.url, site.fleet.worker_token) as client,
     ):
         await site.crew.enqueue_copies(workers * 10)
-        messages = []
+        messages: list[HeartbeatIn] = []
+        beaten = time.perf_counter()
         for number in range(workers):
+            if time.perf_counter() - beaten > BEAT_SECONDS:  # or leases end before it begins
+                await _beat_all(client, messages)
+                beaten = time.perf_counter()
             caller = await Caller.register(site, client, f"w{number}")
             orders = await caller.claim(10)
             held = [
@@ -134,20 +140,37 @@ async def beats(services: Services, scale: float) -> list[Row]:
             messages.append(
                 HeartbeatIn(worker_id=caller.worker_id, session_id=caller.session_id, held=held)
             )
-        for message in messages:
-            await client.queue.heartbeat(message)  # the first one notes the phase
-        # What chores cost is not the beats'.
-        with cpu_of(site) as idle:
-            await asyncio.sleep(_IDLE_SECONDS)
+        await _beat_all(client, messages)  # the first one notes the phase
+        before = await _idle_rate(site)
         sent = [message for _ in range(-(-_LEAST_BEATS // workers)) for message in messages]
         started = time.perf_counter()
         with cpu_of(site) as spent:
             await _beat_by_chance(client, sent)
-        chores = idle[0] / _IDLE_SECONDS * (time.perf_counter() - started)
-    each = (spent[0] - chores) / len(sent)
+        seconds = time.perf_counter() - started
+        # What chores cost is not the beats'. The database may tidy up after the claims, or after
+        # the beats: the quieter time tells.
+        chores = min(before, await _idle_rate(site))
+    each = spent[0] / len(sent) - chores * seconds / len(sent)
     share = each * _WORKERS / BEAT_SECONDS
-    beside = f"{each * 1000:.2f} ms of CPU for a beat with 10 orders; aim: under 5 %"
+    beside = (
+        f"{each * 1000:.2f} ms of CPU for a beat with 10 orders, without the chores' "
+        f"{chores:.1%} of a core; aim: under 5 %"
+    )
     return [("beats of 1,000 workers, 10 orders each", f"{share:.1%} of a core", beside)]
+
+
+async def _beat_all(client: Client, messages: Sequence[HeartbeatIn]) -> None:
+    for start in range(0, len(messages), _AT_ONCE):
+        beats = (client.queue.heartbeat(each) for each in messages[start : start + _AT_ONCE])
+        for answer in await asyncio.gather(*beats):
+            assert all(lease.state is LeaseState.KEPT for lease in answer.leases), answer
+
+
+async def _idle_rate(site: Site) -> float:
+    """Which part of a core server and database spend by themselves."""
+    with cpu_of(site) as idle:
+        await asyncio.sleep(_IDLE_SECONDS)
+    return idle[0] / _IDLE_SECONDS
 
 
 async def _beat_by_chance(client: Client, messages: Sequence[HeartbeatIn]) -> None:
