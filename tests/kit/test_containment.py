@@ -199,10 +199,10 @@ async def test_a_kept_program_looks_as_if_nobody_kept_it(
     }
     # Python ignores SIGPIPE and SIGXFSZ for itself. Beyond that a program ignores what we were
     # started to ignore (SIGQUIT, in the background of a shell), and nothing that its keeper does;
-    # SIGINT, which such a shell has us ignore too, it hears in any case.
+    # SIGINT and SIGHUP, which such a shell or nohup has us ignore too, it hears in any case.
     own = 1 << (signal.SIGPIPE - 1) | 1 << (signal.SIGXFSZ - 1)
-    interrupt = 1 << (signal.SIGINT - 1)
-    assert int(lines[4], 16) == (ignored_here() | own) & ~interrupt
+    heard = 1 << (signal.SIGINT - 1) | 1 << (signal.SIGHUP - 1)
+    assert int(lines[4], 16) == (ignored_here() | own) & ~heard
     assert result.is_success
     assert result.leftover_count == 0
 
