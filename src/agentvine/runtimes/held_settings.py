@@ -7,7 +7,9 @@ repository that brings any (``acp/agents.py``). A few programs cannot be kept fr
 work on a repository that brings what they would run, unless a sandbox holds them.
 """
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from agentvine.kit.errors import Invalid
@@ -20,6 +22,11 @@ class RepositoryRunsPrograms(Invalid):
     """The repository would have the agent's program run something unasked."""
 
     code = "repository_runs_programs"
+
+
+def brought_by(folder: Path, *names: str) -> list[str]:
+    """Which of these a work tree has, be it only as a link that leads nowhere."""
+    return [name for name in names if os.path.lexists(folder / name)]
 
 
 def require_harmless(context: RunContext, agent: str, found: Sequence[str]) -> None:

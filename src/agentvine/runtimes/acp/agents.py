@@ -6,7 +6,6 @@ lead to the gateway; without, it is used as its user has set it up, login and al
 """
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from agentvine.runtimes.codex.settings import codex_settings
 from agentvine.runtimes.held_settings import (
     HELD_SETTINGS,
     QWEN_VARIABLE,
+    brought_by,
     held_for_qwen,
     require_harmless,
 )
@@ -110,7 +110,7 @@ def _claude(context: RunContext, model: str | None) -> Start:
 
 def _codex(context: RunContext, model: str | None) -> Start:
     # The adapter trusts every folder that it works in.
-    require_harmless(context, "codex-acp", _there(context, ".codex"))
+    require_harmless(context, "codex-acp", brought_by(context.worktree, ".codex"))
     found = _found("CODEX_PATH", "codex", context)
     argv, drives = ("codex-acp",), tuple(found.values())
     environment = {
@@ -139,7 +139,7 @@ settings that belong to root."""
 def _gemini(context: RunContext, model: str | None) -> Start:
     argv = ["gemini", "--acp", *(["-m", model] if model else [])]
     environment = {"GEMINI_CLI_NO_RELAUNCH": "true"}
-    if not _there(context, *_GEMINI_READS):
+    if not brought_by(context.worktree, *_GEMINI_READS):
         environment["GEMINI_CLI_TRUST_WORKSPACE"] = "true"
     if (access := context.models) is None:
         return Start(argv=tuple(argv), environment=environment | GEMINI_LOGIN.variables())
@@ -193,8 +193,7 @@ def _plugins_of_opencode(folder: Path) -> list[str]:
         for name in ("opencode.json", "opencode.jsonc")
         if _may_name_plugins(folder / place / name)
     ]
-    places = (".opencode/plugin", ".opencode/plugins")
-    return settings + [name for name in places if (folder / name).exists()]
+    return settings + brought_by(folder, ".opencode/plugin", ".opencode/plugins")
 
 
 def _may_name_plugins(path: Path) -> bool:
@@ -303,7 +302,3 @@ def _found(variable: str, program: str, context: RunContext) -> dict[str, str]:
 def _home(context: RunContext) -> Path:
     assert context.home is not None, "a run with access to models has a home"
     return context.home
-
-
-def _there(context: RunContext, *names: str) -> list[str]:
-    return [name for name in names if os.path.lexists(context.worktree / name)]

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from agentvine.runtimes.base import LoginState, RunContext, RunOutcome, RuntimeI
 from agentvine.runtimes.detection import detect_program, places_of, require_program
 from agentvine.runtimes.error_words import class_of_text
 from agentvine.runtimes.events import AgentEvent, AssistantText, Failed, Finished
-from agentvine.runtimes.held_settings import require_harmless
+from agentvine.runtimes.held_settings import brought_by, require_harmless
 from agentvine.runtimes.logins import AIDER_LOGIN, no_way_to_a_model
 from agentvine.runtimes.model_choice import require_model
 from agentvine.runtimes.one_shot.program import LibraryAccess, OneShotProgram, library_access
@@ -39,6 +38,8 @@ _FLAGS = (
     *("--no-auto-lint", "--no-auto-test"),
 )
 _CONTEXT = 128_000
+_COMMANDS = (".aider.conf.yml", ".env")
+"""By these a repository has it run commands: of its settings, or by variables."""
 
 
 class AiderRuntime:
@@ -65,7 +66,7 @@ class AiderRuntime:
             return no_way_to_a_model(context, AIDER_LOGIN)
         model = require_model(context, "aider")
         assert context.home is not None, "an agent's run has a home"
-        require_harmless(context, "aider", _commands_of(context.worktree))
+        require_harmless(context, "aider", brought_by(context.worktree, *_COMMANDS))
         access = library_access(context, AIDER_LOGIN, model)
         task = prompt_of(context, is_resumed=False)
         await asyncio.to_thread(_prepare, context.home, access.model, task)
@@ -111,11 +112,6 @@ class AiderReader:
         if self._is_done and end.exited.exit_code == 0:
             return [Finished()]
         return ()
-
-
-def _commands_of(folder: Path) -> list[str]:
-    """Files by which a repository has it run commands: of its settings, or by variables."""
-    return [name for name in (".aider.conf.yml", ".env") if os.path.lexists(folder / name)]
 
 
 def _arguments(home: Path, access: LibraryAccess) -> list[str]:
