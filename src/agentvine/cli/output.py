@@ -16,6 +16,7 @@ from agentvine.cli.lazy import load
 from agentvine.kit.clock import Clock, SystemClock
 
 T = TypeVar("T")
+_IN_SHORT = 70
 
 
 @dataclass(frozen=True)
@@ -113,3 +114,9 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c for c in click.unstyle(text) if c == "\t" or c.isprintable())
+
+
+def in_short(text: str) -> str:
+    """A text of any length as one line of a table."""
+    line = printable(" ".join(text.split()))
+    return line if len(line) <= _IN_SHORT else f"{line[: _IN_SHORT - 1]}…"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from agentvine.cli import resolve
-from agentvine.cli.output import Column, printable
+from agentvine.cli.output import Column, in_short, printable
 from agentvine.cli.session import Session
 from agentvine.kit.errors import Invalid, NotFound
 from agentvine.kit.ids import short_id
@@ -16,8 +16,6 @@ from agentvine.protocol.notifications import (
     TestIn,
     Wanted,
 )
-
-_SHOWN = 70
 
 
 class NotificationUnknown(NotFound):
@@ -129,15 +127,10 @@ def _sent(row: NotificationOut) -> str:
             told.append(channel.value)
         elif trouble is not None:
             verb = "given up" if trouble.gave_up else "tried again"
-            told.append(f"{channel.value} {verb}: {_short(trouble.error)}")
+            told.append(f"{channel.value} {verb}: {in_short(trouble.error)}")
     if not told and row.next_attempt_at is not None:
         return "on its way"
     return "; ".join(told)
-
-
-def _short(text: str) -> str:
-    line = printable(" ".join(text.split()))
-    return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 1]}…"
 
 
 _COLUMNS = [
@@ -145,6 +138,6 @@ _COLUMNS = [
     Column[NotificationOut]("told", lambda row: row.created_at),
     Column[NotificationOut]("severity", lambda row: row.severity.value),
     Column[NotificationOut]("unread", lambda row: not row.is_read),
-    Column[NotificationOut]("title", lambda row: _short(row.title)),
+    Column[NotificationOut]("title", lambda row: in_short(row.title)),
     Column[NotificationOut]("sent", _sent),
 ]

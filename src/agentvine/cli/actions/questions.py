@@ -12,7 +12,7 @@ import click
 from agentvine.cli import resolve
 from agentvine.cli.attached import read_files, type_of_file, write_new_file
 from agentvine.cli.formats import fmt_diff_stat
-from agentvine.cli.output import Column, dump, printable
+from agentvine.cli.output import Column, dump, in_short, printable
 from agentvine.cli.session import Session
 from agentvine.kit.errors import Invalid, NotFound
 from agentvine.kit.ids import short_id
@@ -32,7 +32,6 @@ from agentvine.protocol.questions import (
 )
 
 _LOOK_SECONDS = 5.0
-_SHOWN = 70
 
 
 class QuestionUnknown(NotFound):
@@ -112,7 +111,7 @@ async def list_questions(
         state=[state] if state else (), project_id=within, task_id=of_task
     )
     rows = await resolve.collect(listing, limit)
-    columns = [*_COLUMNS, Column[QuestionOut]("answer", lambda row: _short(_told(row)))]
+    columns = [*_COLUMNS, Column[QuestionOut]("answer", lambda row: in_short(_told(row)))]
     session.out.table(rows, columns, nothing="Nothing was asked.")
 
 
@@ -227,8 +226,8 @@ def _event(item: QuestionOut | ModificationOut) -> str:
         return f"change {item.id} waits for approval: {printable(item.request)}"
     head = f"{short_id(item.id)}  {item.asked_by}"
     if item.state is QuestionState.OPEN:
-        return f"{head}  asks: {_short(item.text)}"
-    return f"{head}  {item.state.value}: {_short(_told(item) or item.text)}"
+        return f"{head}  asks: {in_short(item.text)}"
+    return f"{head}  {item.state.value}: {in_short(_told(item) or item.text)}"
 
 
 async def _pending(session: Session, project_id: uuid.UUID | None) -> list[ModificationOut]:
@@ -315,11 +314,6 @@ def _lines(text: str) -> str:
     return "\n".join(printable(line) for line in text.splitlines())
 
 
-def _short(text: str) -> str:
-    line = printable(" ".join(text.split()))
-    return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 1]}…"
-
-
 def _reach(row: RuleOut) -> str:
     if row.task_id is None:
         return "project"
@@ -332,7 +326,7 @@ _COLUMNS = [
     Column[QuestionOut]("kind", lambda row: row.kind.value),
     Column[QuestionOut]("state", lambda row: row.state.value),
     Column[QuestionOut]("asked", lambda row: row.asked_at),
-    Column[QuestionOut]("asks", lambda row: _short(_what(row))),
+    Column[QuestionOut]("asks", lambda row: in_short(_what(row))),
 ]
 _CHANGES = [
     Column[ModificationOut]("change", lambda row: row.id),
