@@ -258,6 +258,11 @@ class Rpc(Voice):
             if self.is_cancelled:
                 return None
 
+    def go_where_told(self, message: Json) -> None:
+        """A session's folder is what the client names, wherever the program was started."""
+        if folder := message.get("params", {}).get("cwd"):
+            os.chdir(folder)
+
     def take(self, message: Json) -> None:
         """Something else that comes while it waits."""
         raise NotImplementedError
@@ -290,6 +295,7 @@ class Acp(Rpc):
             message = self.next()
             if servers := message.get("params", {}).get("mcpServers"):
                 self.tools = json.dumps(servers)
+            self.go_where_told(message)
             match message.get("method"):
                 case "initialize":
                     able = {"loadSession": True, "mcpCapabilities": {"http": True}}
@@ -386,6 +392,7 @@ class AppServer(Rpc):
     def run(self) -> None:
         while True:
             message = self.next()
+            self.go_where_told(message)
             match message.get("method"):
                 case "thread/start":
                     self.begin(None)
