@@ -45,7 +45,7 @@ fix:
 
 # Check the types
 types:
-    uv run basedpyright
+    uv run basedpyright --threads 2
 
 # Check who imports whom
 arch:
