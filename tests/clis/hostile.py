@@ -7,6 +7,7 @@ from typing import Any
 
 _Files = dict[str, Any]
 _KEPT_OUT = {
+    "aider": (".env",),
     "codex-acp": (".codex/",),
     "opencode": (".opencode/plugin/",),
 }

@@ -12,6 +12,7 @@ from agentvine.llm.scripted.serving import serving
 from agentvine.protocol.enums import FailureClass
 from agentvine.runtimes.registry import builtin_runtimes
 from tests.clis.driving import Drive
+from tests.clis.hostile import bring_settings
 from tests.support.repositories import make_repo
 
 USAGE = "usage: {input: 1111, output: 22, cache_read: 333, reasoning: 5}\n"
@@ -122,3 +123,16 @@ async def test_it_is_stopped_with_all_that_it_started(name: str, drive: MakeDriv
     run.stop.set()
     outcome, _ = await running
     assert not outcome.is_success
+
+
+@pytest.mark.parametrize("name", JOBS)
+async def test_a_repository_s_own_settings_run_nothing(name: str, drive: MakeDrive):
+    run = drive(name, JOBS[name])
+    bring_settings(run.worktree, name)
+    before = {path.name for path in run.worktree.iterdir()}
+
+    outcome, _ = await run.run("Write hello to hello.txt.")
+
+    assert outcome.is_success, f"{outcome}\n{run.log.tail}"
+    left = {path.name for path in run.worktree.iterdir()} - before
+    assert {name for name in left if not name.startswith(".aider")} == {"hello.txt"}

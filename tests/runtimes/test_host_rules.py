@@ -509,6 +509,9 @@ async def test_host_rule_6_what_the_host_relies_on_is_said_where_a_repository_ca
         ("codex-acp", ".codex/config.toml", ""),
         ("aider", ".aider.conf.yml", ""),
         ("aider", ".env", ""),
+        ("aider", ".aider.model.settings.yml", ""),
+        ("aider", ".aider.model.metadata.json", ""),
+        ("aider", ".aider.tags.cache.v4/cache.db", ""),
     ],
 )
 async def test_host_rule_6_a_program_that_would_run_what_a_repository_names_is_not_started(
@@ -518,7 +521,7 @@ async def test_host_rule_6_a_program_that_would_run_what_a_repository_names_is_n
     (host.folder / path).write_text(text)
     with pytest.raises(
         RepositoryRunsPrograms,
-        match=re.escape(path.removesuffix("/theirs.js").removesuffix("/config.toml")),
+        match=re.escape(re.sub(r"/(theirs\.js|config\.toml|cache\.db)$", "", path)),
     ):
         await given_by(host, name)
     assert not (host.folder / "seen.json").exists()

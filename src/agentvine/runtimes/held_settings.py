@@ -9,7 +9,8 @@ work on a repository that brings what they would run, unless a sandbox holds the
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePath
 from typing import Any
 
 from agentvine.kit.errors import Invalid
@@ -25,8 +26,25 @@ class RepositoryRunsPrograms(Invalid):
 
 
 def brought_by(folder: Path, *names: str) -> list[str]:
-    """Which of these a work tree has, be it only as a link that leads nowhere."""
-    return [name for name in names if os.path.lexists(folder / name)]
+    """Which of these a work tree has, be it only as a link that leads nowhere.
+
+    Args:
+        folder: The work tree.
+        names: Paths in it; ``*`` in the last part of one stands for any text.
+    """
+    return [
+        str(PurePath(name).with_name(entry))
+        for name in names
+        for entry in _entries_of((folder / name).parent)
+        if fnmatchcase(entry, PurePath(name).name)
+    ]
+
+
+def _entries_of(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def require_harmless(context: RunContext, agent: str, found: Sequence[str]) -> None:

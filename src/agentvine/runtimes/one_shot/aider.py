@@ -38,8 +38,9 @@ _FLAGS = (
     *("--no-auto-lint", "--no-auto-test"),
 )
 _CONTEXT = 128_000
-_COMMANDS = (".aider.conf.yml", ".env")
-"""By these a repository has it run commands: of its settings, or by variables."""
+_OBEYED = (".aider.conf.yml", ".env", ".aider.model.*", ".aider.tags.cache.*")
+"""By these a repository has it run commands, or send the key elsewhere: settings, variables, where
+models are, and a cache of pickled objects, which run what they say when they are read."""
 
 
 class AiderRuntime:
@@ -66,7 +67,7 @@ class AiderRuntime:
             return no_way_to_a_model(context, AIDER_LOGIN)
         model = require_model(context, "aider")
         assert context.home is not None, "an agent's run has a home"
-        require_harmless(context, "aider", brought_by(context.worktree, *_COMMANDS))
+        require_harmless(context, "aider", brought_by(context.worktree, *_OBEYED))
         access = library_access(context, AIDER_LOGIN, model)
         task = prompt_of(context, is_resumed=False)
         await asyncio.to_thread(_prepare, context.home, access.model, task)
