@@ -7,7 +7,6 @@ repository that brings any (``acp/agents.py``). A few programs cannot be kept fr
 work on a repository that brings what they would run, unless a sandbox holds them.
 """
 
-import os
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
@@ -42,7 +41,7 @@ def brought_by(folder: Path, *names: str) -> list[str]:
 
 def _entries_of(folder: Path) -> list[str]:
     try:
-        return os.listdir(folder)
+        return [entry.name for entry in folder.iterdir()]
     except (FileNotFoundError, NotADirectoryError):
         return []
 
