@@ -99,6 +99,10 @@ bench-gateway *ARGS:
 bench-worktrees *ARGS:
     uv run python -m benchmarks.worktrees "$@"
 
+# Measure what it costs to look at a run's processes; `--others 60 --looks 50` is quick
+bench-looks *ARGS:
+    uv run python -m benchmarks.looks "$@"
+
 # Measure how fast a repository is looked into, beside ast.parse; `--files 300` is quick
 bench-impact *ARGS:
     uv run python -m benchmarks.impact "$@"

@@ -305,7 +305,7 @@ class _Run:
         most = _OFTEN_SECONDS if limits.is_sampled else _SAMPLE_SECONDS
         pause = 0.02
         while True:
-            rows = await asyncio.to_thread(self.tree.members, look_for_marker=False)
+            rows = await asyncio.to_thread(self.tree.sample)
             self.peak_bytes = max(self.peak_bytes, sum(row.memory_bytes for row in rows))
             self.note_cpu(sum(row.cpu_seconds for row in rows))
             self._note_breach(find_breach(limits, rows))

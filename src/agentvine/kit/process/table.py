@@ -6,6 +6,8 @@ On Linux everything comes from one read of ``/proc/<pid>/stat`` per process; els
 import os
 import sys
 import time
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +60,24 @@ def process_table() -> dict[int, ProcessRow]:
     return {row.pid: row for row in rows if row is not None}
 
 
+def table_below(pids: Iterable[int]) -> dict[int, ProcessRow] | None:
+    """These processes and their descendants; None where the system keeps no lists of children.
+
+    It costs what these cost, however many others the machine runs. A child that begins while we
+    look may be missed until the next time.
+    """
+    if not _has_lists_of_children():
+        return None
+    table: dict[int, ProcessRow] = {}
+    waiting = list(pids)
+    while waiting:
+        pid = waiting.pop()
+        if pid not in table and (row := read_process(pid)) is not None:
+            table[pid] = row
+            waiting += _children(pid)
+    return table
+
+
 def find_process(pid: int) -> ProcessId | None:
     """The identity of the process with this number, dead or alive, if there is one."""
     row = read_process(pid)
@@ -90,12 +110,13 @@ def carries_marker(row: ProcessRow, run_id: str) -> bool:
 if sys.platform == "linux":
     _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
     _OF_KERNEL = 0x00200000
+    _READ_BYTES = 16_384
     _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
     def read_process(pid: int) -> ProcessRow | None:
         """One process's line of the table, or None when there is no such process."""
         try:
-            stat = Path(f"/proc/{pid}/stat").read_bytes()
+            stat = _read(f"/proc/{pid}/stat")
         except OSError:
             return None
         # The name, in parentheses, may itself hold spaces and parentheses: count after the last.
@@ -112,6 +133,29 @@ if sys.platform == "linux":
             is_deep=fields[0] == b"D",
             is_of_kernel=bool(int(fields[6]) & _OF_KERNEL),
         )
+
+    def _has_lists_of_children() -> bool:
+        return Path("/proc/thread-self/children").exists()
+
+    def _children(pid: int) -> list[int]:
+        found: list[int] = []
+        # It may be gone, and so may each of its threads.
+        with suppress(OSError), os.scandir(f"/proc/{pid}/task") as threads:
+            for thread in threads:
+                with suppress(OSError):
+                    found += map(int, _read(f"{thread.path}/children").split())
+        return found
+
+    def _read(path: str) -> bytes:
+        # Of a look at a thousand processes, objects for their paths would cost as much as the rest.
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            parts: list[bytes] = []
+            while part := os.read(file, _READ_BYTES):
+                parts.append(part)
+            return b"".join(parts)
+        finally:
+            os.close(file)
 
     def read_environment(pid: int) -> bytes:
         """A process's variables, each ended by a NUL, as it was started with them.
@@ -150,6 +194,12 @@ else:
                 )
         except (psutil.Error, OSError):
             return None
+
+    def _has_lists_of_children() -> bool:
+        return False
+
+    def _children(pid: int) -> list[int]:
+        return []
 
     def read_environment(pid: int) -> bytes:
         """A process's variables, each ended by a NUL, as it was started with them.

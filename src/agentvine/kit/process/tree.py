@@ -28,11 +28,14 @@ from agentvine.kit.process.table import (
     is_running,
     process_table,
     read_process,
+    table_below,
 )
 
 _KILL_SECONDS = 5.0
 """How long to repeat SIGKILL: a process in an uninterruptible call ends when the call does."""
 _STOP_ROUNDS = 50
+_WIDE_LOOKS = 5
+"""Of so many looks at a run that others could leave, one is at all that the machine runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +76,33 @@ class ProcessTree:
         self._containment = containment
         self._group = group
         self._seen: set[ProcessId] = {leader}
+        self._living: set[int] = {leader.pid}
+        self._looks = 0
         self._halted: set[ProcessId] = set()
         self._is_ending = False
         self._stopping = threading.Lock()
 
-    def members(self, *, look_for_marker: bool = True) -> list[ProcessRow]:
-        """Look who is running now.
+    def members(self) -> list[ProcessRow]:
+        """Look who is running now, among all that the machine runs."""
+        return self._members_of(process_table(), look_for_marker=True)
 
-        Args:
-            look_for_marker: Read the environment of all processes too: thorough, but slower.
+    def sample(self) -> list[ProcessRow]:
+        """Look who is running now, for little: at those known, and at whom they have started.
+
+        Who has lost their parent between two looks is found by every fifth one, in the leader's
+        group or session. Nobody leaves a namespace or a control group: there no other look is
+        needed.
         """
-        table = process_table()
+        self._looks += 1
+        is_closed = self._containment.is_namespace or self._group is not None
+        table = None
+        if is_closed or self._looks % _WIDE_LOOKS:
+            table = table_below(self._living | self._pids_of_group())
+        return self._members_of(table or process_table(), look_for_marker=False)
+
+    def _members_of(
+        self, table: dict[int, ProcessRow], *, look_for_marker: bool
+    ) -> list[ProcessRow]:
         keepers = self._keepers(table)
         rows = self._find(table, look_for_marker=look_for_marker)
         return [row for row in rows if row.pid not in keepers]
@@ -134,7 +153,7 @@ class ProcessTree:
 
     def _find(self, table: dict[int, ProcessRow], *, look_for_marker: bool) -> list[ProcessRow]:
         spared = _self_and_ancestors(table)
-        in_group = self._group.pids() if self._group is not None else set[int]()
+        in_group = self._pids_of_group()
         # Nobody leaves a namespace: the descendants are all there are.
         look_for_marker = look_for_marker and not self._containment.is_namespace
         found = {
@@ -156,7 +175,11 @@ class ProcessTree:
                     waiting.append(row.pid)
         rows = [row for row in found.values() if not row.is_zombie]
         self._seen |= {row.id for row in rows}
+        self._living = {self._leader.pid, *(row.pid for row in rows)}
         return rows
+
+    def _pids_of_group(self) -> set[int]:
+        return self._group.pids() if self._group is not None else set()
 
     async def end(self, *, grace_seconds: float) -> EndedTree:
         """SIGTERM to all, time to finish, SIGKILL to what is left; nothing is stopped from here."""

@@ -1,0 +1,1 @@
+"""What it costs to look at a run's processes, beside other ways to find them."""
