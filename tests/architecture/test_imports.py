@@ -14,7 +14,8 @@ from importlinter.cli import lint_imports
 ROOT = Path(__file__).parents[2]
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES = (
-    "client cli config db domains git http impact kit mcp protocol reactions runtimes server worker"
+    "client cli config db domains git http impact kit mcp protocol reactions runtimes server web "
+    "worker"
 )
 
 # Every line is one import that a contract must refuse.
@@ -31,6 +32,8 @@ FORBIDDEN = {
     "server.start": "agentvine.worker",
     "server.ask": "agentvine.client",
     "http.repositories": "agentvine.git",
+    "web.start": "agentvine.cli",
+    "web.tools": "agentvine.mcp",
     "kit.clock": "agentvine.config",
     "config.wire": "agentvine.protocol",
     "db.slices": "agentvine.domains",

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 from fastapi.routing import APIRoute, iter_route_contexts
 from sqlalchemy import delete
+from starlette.routing import Route
 
 from agentvine.domains.work import limiting
 from agentvine.domains.work.models import Limit
@@ -19,6 +20,7 @@ from agentvine.http.routes import endpoints_of
 from agentvine.protocol.enums import LimitScope
 from agentvine.protocol.limits import LimitTarget
 from agentvine.server.app import API_PREFIX
+from agentvine.web.routes import page_routes
 from tests.support.api import Api, Caller, running_api
 from tests.support.builders.identity import unique
 from tests.support.per_file import own_database
@@ -432,6 +434,8 @@ NOT_OURS = {"/docs", "/docs/oauth2-redirect", "/openapi.json"}
 """What FastAPI adds to explain the API; it shows nobody's rows."""
 TOOLS = {"/mcp"}
 """Each tool is asked by everybody in ``tests/mcp``."""
+PAGES = {route.path for route in page_routes() if isinstance(route, Route)}
+"""Each page is asked for by everybody in ``tests/web``."""
 
 
 @dataclass(frozen=True)
@@ -473,7 +477,7 @@ async def test_every_route_is_in_this_table_with_what_it_declares(stage: Stage):
     }
 
     assert declared == {name: case.permission for name, case in CASES.items()} | OUTSIDE_THE_API
-    assert others == NOT_OURS | TOOLS
+    assert others == NOT_OURS | TOOLS | PAGES
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,13 @@ class Api:
         """A client with a worker's token; it has registered nothing yet."""
         return Caller(await self._client(await self.worker_token(name)))
 
+    async def visitor(self, site: str) -> httpx2.AsyncClient:
+        """A client for pages, which follows nothing by itself."""
+        transport = httpx2.ASGITransport(app=self.app)
+        return await self._stack.enter_async_context(
+            httpx2.AsyncClient(transport=transport, base_url=site)
+        )
+
     async def _client(self, token: str | None) -> httpx2.AsyncClient:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         transport = httpx2.ASGITransport(app=self.app)

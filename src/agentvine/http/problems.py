@@ -43,7 +43,8 @@ _CATEGORIES: tuple[tuple[type[AppError], int], ...] = (
     (Internal, 500),
 )
 _SCHEMA = {"$ref": "#/components/schemas/Problem"}
-_DATABASE_DOWN = (OperationalError, InterfaceError, PoolTimeout, ConnectionError)
+DATABASE_DOWN = (OperationalError, InterfaceError, PoolTimeout, ConnectionError)
+"""What is raised where the database does not answer."""
 
 log = structlog.get_logger(__name__)
 
@@ -105,7 +106,7 @@ def install(app: Starlette) -> None:
     app.add_exception_handler(AppError, _on_app_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
-    for kind in _DATABASE_DOWN:
+    for kind in DATABASE_DOWN:
         app.add_exception_handler(kind, _on_database_down)
     app.add_exception_handler(StaleDataError, _on_stale_row)
 
@@ -205,11 +206,13 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
 
 
 async def _on_database_down(request: Request, error: Exception) -> JSONResponse:
+    return render(request, database_down(request, error))
+
+
+def database_down(request: Request, error: Exception) -> DatabaseUnavailable:
+    """The error for a database that does not answer; what it said is logged."""
     log.warning("database.unavailable", path=request.url.path, error=type(error).__name__)
-    return render(
-        request,
-        DatabaseUnavailable("Nothing was changed; try again in a few seconds.", retry_after=5),
-    )
+    return DatabaseUnavailable("Nothing was changed; try again in a few seconds.", retry_after=5)
 
 
 async def _on_stale_row(request: Request, _error: Exception) -> JSONResponse:

@@ -44,6 +44,7 @@ from agentvine.server.middleware import RequestContext
 from agentvine.server.mounting import GatewayMount
 from agentvine.server.openapi import DescribedApp, operation_id
 from agentvine.server.readiness import NotReady, Readiness
+from agentvine.web.routes import page_routes
 
 API_PREFIX = "/api/v1"
 
@@ -119,7 +120,7 @@ def create_app(
     app.add_middleware(QuickRoutes, calls=_QUICK, routes=app)  # inside of the others
     app.add_middleware(RequestContext, max_body_bytes=settings.max_request_bytes, large=_LARGE)
     app.add_middleware(GatewayMount, gateway_of=_gateway_of)  # outside of the other
-    app.router.routes += [*_routes(), mcp_route()]
+    app.router.routes += [*_routes(), mcp_route(), *page_routes()]
     return app
 
 

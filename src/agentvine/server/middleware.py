@@ -34,12 +34,11 @@ _CLIENT_LEFT = 499
 _PROTOCOL = PROTOCOL_HEADER.lower().encode()
 _OUR_PROTOCOL = PROTOCOL_VERSION.encode()
 _REQUEST_ID_HEADER = b"x-request-id"
-_CACHING = b"cache-control"
-_NOT_STORED = (_CACHING, b"no-store")
+_USUAL = ((b"cache-control", b"no-store"), (b"referrer-policy", b"no-referrer"))
+"""Unless the answer says otherwise."""
 _LABELS = (
     (_PROTOCOL, _OUR_PROTOCOL),
     (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
 )
 _LABELLED = frozenset((_REQUEST_ID_HEADER, *(name for name, _ in _LABELS)))
@@ -173,6 +172,6 @@ def _request_id(given: bytes | None) -> str:
 
 def _labelled(headers: Headers, request_id: str) -> Headers:
     kept = [header for header in headers if header[0] not in _LABELLED]
-    if all(name != _CACHING for name, _ in kept):
-        kept.append(_NOT_STORED)
+    said = {name for name, _ in kept}
+    kept += [usual for usual in _USUAL if usual[0] not in said]
     return [*kept, (_REQUEST_ID_HEADER, request_id.encode()), *_LABELS]

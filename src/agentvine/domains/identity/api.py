@@ -23,6 +23,7 @@ from agentvine.domains.identity.idempotency import CreateOnce
 from agentvine.domains.identity.limiter import SignInLimiter, forget_attempts
 from agentvine.domains.identity.passwords import is_password, make_password_aside
 from agentvine.domains.identity.scopes import check_scopes
+from agentvine.domains.identity.signing_in import prove_password
 from agentvine.http.deps import AnyUser, Paging, Public, Read, State, Tx, require
 from agentvine.http.problems import responses
 from agentvine.kit.actor import UserActor
@@ -61,14 +62,7 @@ SIGN_IN_LIFETIME = timedelta(days=30)
 )
 async def login(body: LoginIn, state: State) -> TokenCreatedOut:
     """Exchange a password for a token. The only route that takes a password."""
-    async with state.database.read() as read:
-        user = await queries.find_user_by_name(read, body.username)
-    await SignInLimiter(state.database).attempt(body.username)
-    is_right = await is_password(
-        body.password, user.password_hash if user else None, rounds=state.settings.bcrypt_rounds
-    )
-    if user is None or not is_right or not user.is_active:
-        raise CredentialsWrong("Check both and try again; an admin can set a new password.")
+    user = await prove_password(state.database, body, bcrypt_rounds=state.settings.bcrypt_rounds)
     actor = UserActor(user_id=user.id, username=user.username, role=user.role.value)
     async with state.database.transaction(actor) as tx:
         await forget_attempts(tx, body.username)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from agentvine.db.session import Database
 from agentvine.domains.identity.idempotency import forget_old_keys
 from agentvine.domains.identity.limiter import forget_old_attempts
+from agentvine.domains.identity.sessions import forget_ended_sessions
 from agentvine.kit.actor import SystemActor
 
 _ACTOR = SystemActor("tidying")
@@ -12,7 +13,7 @@ _ACTOR = SystemActor("tidying")
 
 @dataclass(frozen=True, slots=True)
 class TidyingChore:
-    """Keeps counts of sign-ins and answers to repeated requests from piling up."""
+    """Keeps counts of sign-ins, answers to repeated requests and ended sessions from piling up."""
 
     database: Database
 
@@ -21,4 +22,5 @@ class TidyingChore:
         async with self.database.transaction(_ACTOR) as tx:
             await forget_old_attempts(tx)
             await forget_old_keys(tx)
+            await forget_ended_sessions(tx)
         return 0

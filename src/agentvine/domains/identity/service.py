@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
 from agentvine.db.session import Transaction
-from agentvine.domains.identity import history, queries, tokens
+from agentvine.domains.identity import history, queries, sessions, tokens
 from agentvine.domains.identity.enums import UserRole
 from agentvine.domains.identity.errors import (
     CredentialsWrong,
@@ -142,6 +142,7 @@ async def change_password(
     user.password_hash = new.password_hash
     history.record(tx, "user.password_changed", entity=("user", user.id))
     await tokens.end_sign_ins(tx, user.id, besides=token_id)
+    await sessions.end_sessions(tx, user.id)
 
 
 def check_may_enrol_workers(actor: UserActor) -> None:
@@ -175,6 +176,7 @@ async def set_password(
     user.password_hash = made.password_hash
     history.record(tx, "user.password_reset", entity=("user", user.id))
     await tokens.end_sign_ins(tx, user.id)
+    await sessions.end_sessions(tx, user.id)
     return made.generated
 
 

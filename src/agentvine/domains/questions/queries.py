@@ -46,17 +46,23 @@ def project_of(question: ChatMessage, task: Task | None) -> uuid.UUID:
     return about.project_id
 
 
+async def find_question(read: ReadSession, actor: Actor, question_id: uuid.UUID) -> Found | None:
+    """A question and the task that asks it, if one does; None where they may see no such one."""
+    query = visible_questions(actor).where(ChatMessage.id == question_id)
+    row = (await read.execute(query)).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
 async def get_question(read: ReadSession, actor: Actor, question_id: uuid.UUID) -> Found:
     """A question and the task that asks it, if one does.
 
     Raises:
         QuestionNotFound: There is none, or it is not theirs to see.
     """
-    query = visible_questions(actor).where(ChatMessage.id == question_id)
-    row = (await read.execute(query)).one_or_none()
-    if row is None:
+    found = await find_question(read, actor, question_id)
+    if found is None:
         raise QuestionNotFound(f"You can see no question with the id {question_id}.")
-    return row[0], row[1]
+    return found
 
 
 async def list_questions(

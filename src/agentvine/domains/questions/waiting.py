@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from agentvine.db.hints import heard_of
 from agentvine.db.session import Database
 from agentvine.domains.conversations.enums import QuestionState
-from agentvine.domains.conversations.models import ChatMessage
 from agentvine.domains.conversations.questions import CHANNEL
 from agentvine.domains.questions import queries, service
 from agentvine.domains.questions.service import Claim
@@ -110,6 +109,5 @@ class AnswerRoom:
 
     async def _find(self, actor: UserActor, question_id: uuid.UUID) -> QuestionOut | None:
         async with self.database.read() as read:
-            query = queries.visible_questions(actor).where(ChatMessage.id == question_id)
-            row = (await read.execute(query)).one_or_none()
-        return None if row is None else queries.question_out(row[0], row[1])
+            found = await queries.find_question(read, actor, question_id)
+        return None if found is None else queries.question_out(*found)

@@ -1,0 +1,1 @@
+"""Each area's pages: they load by queries, build a view, and render it."""
