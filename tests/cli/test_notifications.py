@@ -55,6 +55,7 @@ def test_what_cannot_be_is_told_with_what_to_do(cli: Cli):
         (("settings", "--telegram-chat", "me"), 2, "no number of a chat"),
         (("settings", "--email", "loud"), 2, "loud"),
         (("test", "--channel", "email"), 5, "Mail needs a real address"),
+        (("link",), 5, "AGENTVINE_TELEGRAM__TOKEN"),
         (("read", "deadbeef"), 4, "deadbeef"),
         (("read", "01a20c12-3edd-77f1-87b0-000000000000"), 4, "None of your notifications"),
         (("read", "deadbeef", "--all"), 2, "--all"),

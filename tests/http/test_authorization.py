@@ -377,6 +377,7 @@ CASES = {
     "POST /notifications/read": Case("notifications:own", OWN),
     "GET /notifications/preferences": Case("notifications:read", ANYBODY),
     "PATCH /notifications/preferences": Case("notifications:own", OWN, {"email": "all"}),
+    "POST /notifications/telegram-code": Case("notifications:own", OWN),
     "POST /notifications/test": Case("notifications:own", OWN, {}),
     "GET /notifications/{notification_id}": Case("notifications:read", MINE),
     "POST /notifications/{notification_id}/read": Case("notifications:own", MINE),

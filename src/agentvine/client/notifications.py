@@ -6,6 +6,7 @@ from agentvine.client.pages import Listing
 from agentvine.client.transport import Transport, edit, get, post
 from agentvine.protocol.base import PageOut
 from agentvine.protocol.notifications import (
+    ChatCodeOut,
     NotificationOut,
     PreferencesIn,
     PreferencesOut,
@@ -52,6 +53,11 @@ class NotificationsApi:
         """Change what is set in the body."""
         call = edit("notifications/preferences", body, None)
         return await self._transport.fetch(call, PreferencesOut)
+
+    async def telegram_code(self) -> ChatCodeOut:
+        """What proves a Telegram chat to be one's own, once."""
+        call = post("notifications/telegram-code")
+        return await self._transport.fetch(call, ChatCodeOut)
 
     async def test(self, body: TestIn) -> NotificationOut:
         """Send oneself a test."""

@@ -112,6 +112,13 @@ class PreferencesIn(Edit):
     telegram_chat_id: ChatId | None = None
 
 
+class ChatCodeOut(Output):
+    """What proves to the server's bot that a chat is one's own, once."""
+
+    code: str
+    expires_at: datetime
+
+
 class TestIn(Input):
     """Which channels to try; with none, each that one can be reached by."""
 

@@ -23,11 +23,13 @@ from agentvine.domains.mentions.jobs import MentionChore
 from agentvine.domains.modifications.jobs import ApplyChore
 from agentvine.domains.modifications.service import CHANNEL as MODIFICATIONS
 from agentvine.domains.modifications.trial_merging import ForesightChore
+from agentvine.domains.notifications.channels.telegram import TelegramBot
 from agentvine.domains.notifications.jobs import ForgettingChore, SendingChore
 from agentvine.domains.planning.jobs import PlanChore
 from agentvine.domains.planning.service import CHANNEL as PLANS
 from agentvine.domains.projects.service import DELETED
 from agentvine.domains.questions.advice import AdviceDesk, Adviser
+from agentvine.domains.questions.hearing import HearingChore
 from agentvine.domains.questions.jobs import QuestionChores
 from agentvine.domains.tasks.file_jobs import FileChores
 from agentvine.domains.tasks.files import CHANNEL as FILES
@@ -64,6 +66,8 @@ class Pools:
     mentions: MentionChore
     team: TeamChore
     sending: SendingChore
+    hearing: HearingChore | None
+    """Where the server has a bot to hear."""
 
     @classmethod
     def over(
@@ -78,11 +82,20 @@ class Pools:
             mentions=MentionChore(MentionDesk(database, doors)),
             team=TeamChore(TeamDesk(database, effects.desk, effects.reader, doors, hold)),
             sending=SendingChore.over(settings, database),
+            hearing=HearingChore(database, TelegramBot(settings.telegram))
+            if settings.telegram.is_on
+            else None,
         )
 
     def chores(self, poll: float) -> tuple[Chore, ...]:
         """What the supervisor runs of them."""
+        hearing = (
+            ()
+            if self.hearing is None
+            else (Chore("chat", self.hearing.run, every_seconds=5 * poll),)
+        )
         return (
+            *hearing,
             Chore("apply", self.applying.run, every_seconds=poll, channel=MODIFICATIONS),
             Chore("import", self.importing.run, every_seconds=5 * poll, channel=BUNDLES),
             Chore("contexts", self.snapshots.run, every_seconds=_SNAPSHOT_SECONDS),
@@ -98,6 +111,8 @@ class Pools:
             *(self.mentions, self.team, self.sending),
         ):
             await pool.close()
+        if self.hearing is not None:
+            await self.hearing.close()
 
 
 def queue_chores(

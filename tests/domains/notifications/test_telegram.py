@@ -8,7 +8,11 @@ from pydantic import SecretStr
 
 from agentvine.config.channels import TelegramSettings
 from agentvine.domains.notifications.channels.port import Later, Letter, Never, Outcome, Sent
-from agentvine.domains.notifications.channels.telegram import TelegramSender, cut_for_telegram
+from agentvine.domains.notifications.channels.telegram import (
+    TelegramBot,
+    TelegramSender,
+    cut_for_telegram,
+)
 from agentvine.kit.clock import SystemClock
 from tests.support.upstream import Heard, Reply, Script, running_upstream
 
@@ -29,9 +33,8 @@ def taken(_heard: Heard) -> Reply:
 
 async def send(script: Script, seconds: float = LONG) -> tuple[Outcome, list[Heard]]:
     async with running_upstream(script) as upstream:
-        sender = TelegramSender(
-            TelegramSettings(token=SecretStr(TOKEN), base_url=f"{upstream.url}/own/")
-        )
+        settings = TelegramSettings(token=SecretStr(TOKEN), base_url=f"{upstream.url}/own/")
+        sender = TelegramSender(TelegramBot(settings))
         try:
             return await sender.send("-10042", LETTER, seconds), upstream.heard
         finally:
@@ -107,7 +110,7 @@ async def test_without_an_answer_nobody_knows_and_it_does_not_take_long(reply: R
 async def test_who_is_not_reached_has_surely_taken_nothing():
     async with running_upstream(taken) as upstream:
         url = upstream.url
-    sender = TelegramSender(TelegramSettings(token=SecretStr(TOKEN), base_url=url))
+    sender = TelegramSender(TelegramBot(TelegramSettings(token=SecretStr(TOKEN), base_url=url)))
     told = await sender.send("1", LETTER, LONG)
     await sender.close()
     assert isinstance(told, Later)
@@ -124,7 +127,7 @@ async def test_the_token_is_in_no_reason():
         told, _ = await send(lambda _, reply=reply: reply)
         assert TOKEN not in repr(told)
         assert TOKEN[-20:] not in repr(told)
-    assert TOKEN not in repr(TelegramSender(TelegramSettings(token=SecretStr(TOKEN))))
+    assert TOKEN not in repr(TelegramSender(TelegramBot(TelegramSettings(token=SecretStr(TOKEN)))))
 
 
 @pytest.mark.parametrize("letter", ["a", "ä", "€", "🦜"])

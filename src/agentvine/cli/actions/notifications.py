@@ -79,6 +79,17 @@ async def settings(
     session.out.record(row, _fields(row))
 
 
+async def link(session: Session) -> None:
+    """Show the code that proves a chat to be one's own."""
+    row = await session.client.notifications.telegram_code()
+    if session.out.as_json:
+        session.out.data(row)
+        return
+    session.out.line(f"/start {row.code}")
+    until = session.out.age(row.expires_at)
+    session.out.note(f"Send this to your server's bot, from a chat with it alone; it ends {until}.")
+
+
 async def test(session: Session, *, channels: Sequence[Channel]) -> None:
     """Send oneself a test."""
     row = await session.client.notifications.test(TestIn(channels=list(channels)))

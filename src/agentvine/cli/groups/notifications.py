@@ -50,6 +50,15 @@ def settings() -> None:
 
 
 @notification.command()
+@runs(f"{_ACTIONS}:link")
+def link() -> None:
+    """Prove that a Telegram chat is yours, so that you can answer agents there.
+
+    It prints what to send to the server's bot, good once and for a quarter of an hour.
+    """
+
+
+@notification.command()
 @click.option(
     "--channel",
     "channels",

@@ -5,13 +5,18 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
-from agentvine.domains.notifications import queries, service
-from agentvine.domains.notifications.errors import ChannelUnreachable, NotificationNotFound
-from agentvine.http.deps import Paging, Read, Tx, require
+from agentvine.domains.notifications import linking, queries, service
+from agentvine.domains.notifications.errors import (
+    ChannelUnreachable,
+    NotificationNotFound,
+    TelegramOff,
+)
+from agentvine.http.deps import Paging, Read, State, Tx, require
 from agentvine.http.problems import responses
 from agentvine.kit.actor import UserActor
 from agentvine.protocol.base import PageOut
 from agentvine.protocol.notifications import (
+    ChatCodeOut,
     NotificationOut,
     PreferencesIn,
     PreferencesOut,
@@ -68,6 +73,18 @@ async def send_test(body: TestIn, actor: NotificationOwner, tx: Tx) -> Notificat
     Read the notification again to see what became of it.
     """
     return queries.notification_out(await service.send_test(tx, actor, body))
+
+
+@router.post("/notifications/telegram-code", status_code=201, responses=responses(TelegramOff))
+async def make_telegram_code(actor: NotificationOwner, tx: Tx, state: State) -> ChatCodeOut:
+    """A code that proves a Telegram chat to be yours: send the bot ``/start CODE`` from there.
+
+    What you write there then answers what agents ask. It is good once, for a quarter of an hour.
+    """
+    if not state.settings.telegram.is_on:
+        raise TelegramOff("Whoever runs the server sets AGENTVINE_TELEGRAM__TOKEN.")
+    made = await linking.make_code(tx, actor)
+    return ChatCodeOut(code=made.code, expires_at=made.expires_at)
 
 
 @router.get("/notifications/{notification_id}", responses=responses(NotificationNotFound))

@@ -13,3 +13,9 @@ class ChannelUnreachable(Conflict):
     """You cannot be reached over this channel yet."""
 
     code = "channel_unreachable"
+
+
+class TelegramOff(Conflict):
+    """The server has no Telegram bot."""
+
+    code = "telegram_off"

@@ -18,7 +18,7 @@ from agentvine.db.session import Database
 from agentvine.domains.notifications import outbox
 from agentvine.domains.notifications.channels.mail import MailSender
 from agentvine.domains.notifications.channels.port import Later, Outcome, Sender
-from agentvine.domains.notifications.channels.telegram import TelegramSender
+from agentvine.domains.notifications.channels.telegram import TelegramBot, TelegramSender
 from agentvine.domains.notifications.enums import Channel
 from agentvine.domains.notifications.lines import Line
 from agentvine.domains.notifications.outbox import Batch
@@ -78,7 +78,7 @@ class SendingChore:
         if settings.email.is_on:
             senders.append(MailSender(settings.email, database.clock))
         if settings.telegram.is_on:
-            senders.append(TelegramSender(settings.telegram))
+            senders.append(TelegramSender(TelegramBot(settings.telegram)))
         return cls(database, settings.notifications, senders)
 
     async def run(self) -> int:

@@ -82,7 +82,7 @@ async def send_test(tx: Transaction, actor: UserActor, wanted: TestIn) -> Notifi
     if missing or not named:
         raise ChannelUnreachable(
             "There is nowhere to send it. Mail needs a real address, which an admin sets; Telegram "
-            "a chat: `agentvine notification settings --telegram-chat ID`.",
+            "a chat: `agentvine notification link`.",
             channels=missing,
         )
     over = ", ".join(sorted(named))

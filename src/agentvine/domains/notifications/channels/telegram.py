@@ -1,4 +1,4 @@
-"""Messages by a Telegram bot, over the Bot API.
+"""A Telegram bot, over the Bot API: what it writes, and what is written to it.
 
 The token is part of every address that is called. No address is therefore told or logged, and what
 the other side or a library says is cleaned of it.
@@ -15,6 +15,7 @@ import httpx2
 from agentvine.config.channels import TelegramSettings
 from agentvine.domains.notifications.channels.port import Later, Letter, Never, Outcome, Sent, plain
 from agentvine.domains.notifications.enums import Channel
+from agentvine.kit.errors import Unavailable
 from agentvine.kit.guards import assert_no_transaction
 from agentvine.kit.redaction import Redactor
 
@@ -22,6 +23,10 @@ _MAX_UNITS = 4096
 """The longest message, counted as Telegram does: in units of UTF-16."""
 _CUT = "\n..."
 _MAX_ANSWER_BYTES = 64 * 1024
+_MAX_UPDATE_BYTES = 4 * 1024 * 1024
+_MOST_UPDATES = 50
+_PATIENCE_SECONDS = 10.0
+"""For the answer to a question that Telegram was to wait with."""
 _MAX_PAUSE_SECONDS = 3600.0
 _CONNECT_SHARE = 0.8
 """Which part of the time finding the server may take: who was never reached took nothing."""
@@ -33,42 +38,27 @@ _NO_BOT = {401, 404}
 _BUSY = 429
 
 
+class BotFailed(Unavailable):
+    """The Telegram bot does not work just now."""
+
+    code = "bot_failed"
+
+
 @dataclass(slots=True)
-class TelegramSender:
-    """Writes to chats."""
+class TelegramBot:
+    """The bot itself: bounded requests, and its token in nothing that is told."""
 
     settings: TelegramSettings
-    channel: Channel = field(default=Channel.TELEGRAM, init=False)
     _http: httpx2.AsyncClient | None = field(default=None, init=False, repr=False)
 
-    async def send(self, address: str, letter: Letter, seconds: float) -> Outcome:
-        """Write to a chat, by its number."""
-        assert_no_transaction("write by Telegram")
-        message = {
-            "chat_id": int(address),
-            "text": cut_for_telegram(f"{letter.subject}\n\n{letter.text}"),
-            "link_preview_options": {"is_disabled": True},
-        }
-        try:
-            async with asyncio.timeout(seconds):
-                status, body = await self._ask("sendMessage", message, seconds)
-        except _UNREACHED as error:
-            reason = f"Telegram is not reached: {self._said(error)}"
-            return Later(reason, is_for_all=True)
-        except (httpx2.HTTPError, TimeoutError) as error:
-            # It may have been taken, and the answer lost.
-            return Later(f"Telegram did not answer: {self._said(error)}", is_sure=False)
-        return self._judge(status, body)
+    async def ask(
+        self, method: str, message: Mapping[str, Any], seconds: float, most: int = _MAX_ANSWER_BYTES
+    ) -> tuple[int, Mapping[str, Any]]:
+        """Call a method: the status, and the object that was answered, if it was one.
 
-    async def close(self) -> None:
-        """Close the connections."""
-        http, self._http = self._http, None
-        if http is not None:
-            await http.aclose()
-
-    async def _ask(
-        self, method: str, message: Mapping[str, Any], seconds: float
-    ) -> tuple[int, bytes]:
+        Raises:
+            httpx2.HTTPError: No answer came.
+        """
         if self._http is None:
             self._http = httpx2.AsyncClient(follow_redirects=False)
         token = self.settings.token.get_secret_value()
@@ -83,30 +73,105 @@ class TelegramSender:
             body = b""
             async for part in response.aiter_bytes():
                 body += part
-                if len(body) > _MAX_ANSWER_BYTES:
+                if len(body) > most:
                     break
         finally:
             await response.aclose()
-        return response.status_code, body
+        return response.status_code, _object(body)
 
-    def _judge(self, status: int, body: bytes) -> Outcome:
-        told = _object(body)
-        if status == 200 and told.get("ok") is True:
-            return Sent()
+    async def updates(self, offset: int, wait_seconds: float) -> list[Mapping[str, Any]]:
+        """What people have written to the bot since, waiting for it so long; each has its number.
+
+        Raises:
+            BotFailed: Telegram is not reached, refuses us, or lets somebody else hear.
+        """
+        wanted = {
+            "offset": offset,
+            "timeout": int(wait_seconds),
+            "limit": _MOST_UPDATES,
+            "allowed_updates": ["message"],
+        }
+        seconds = wait_seconds + _PATIENCE_SECONDS
+        try:
+            async with asyncio.timeout(seconds):
+                status, told = await self.ask("getUpdates", wanted, seconds, _MAX_UPDATE_BYTES)
+        except (httpx2.HTTPError, TimeoutError) as error:
+            raise BotFailed(f"Telegram is not reached: {self.said(error)}") from None
+        found: object = told.get("result")
+        if status != 200 or not isinstance(found, list):
+            raise BotFailed(self.reason(status, told), retry_after=_pause(told))
+        updates = [_mapping(each) for each in cast("list[object]", found)]
+        return [each for each in updates if isinstance(each.get("update_id"), int)]
+
+    async def say(self, chat_id: int, text: str, seconds: float) -> tuple[int, Mapping[str, Any]]:
+        """Write to a chat, as plain text.
+
+        Raises:
+            httpx2.HTTPError: No answer came.
+            TimeoutError: It took too long.
+        """
+        message = {
+            "chat_id": chat_id,
+            "text": cut_for_telegram(text),
+            "link_preview_options": {"is_disabled": True},
+        }
+        async with asyncio.timeout(seconds):
+            return await self.ask("sendMessage", message, seconds)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        http, self._http = self._http, None
+        if http is not None:
+            await http.aclose()
+
+    def reason(self, status: int, told: Mapping[str, Any]) -> str:
+        """Why something was refused, as Telegram says it."""
         description = told.get("description")
         said = description if isinstance(description, str) else "no reason"
-        reason = plain(self._clean(f"Telegram answered {status}: {said}"))
+        return plain(self._clean(f"Telegram answered {status}: {said}"))
+
+    def said(self, error: Exception) -> str:
+        """What a library says of a failure."""
+        return plain(self._clean(f"{type(error).__name__} {error}".strip()))
+
+    def _clean(self, text: str) -> str:
+        return Redactor([self.settings.token.get_secret_value()]).clean(text)
+
+
+@dataclass(slots=True)
+class TelegramSender:
+    """Writes to chats."""
+
+    bot: TelegramBot
+    channel: Channel = field(default=Channel.TELEGRAM, init=False)
+
+    async def send(self, address: str, letter: Letter, seconds: float) -> Outcome:
+        """Write to a chat, by its number."""
+        assert_no_transaction("write by Telegram")
+        text = f"{letter.subject}\n\n{letter.text}"
+        try:
+            status, told = await self.bot.say(int(address), text, seconds)
+        except _UNREACHED as error:
+            reason = f"Telegram is not reached: {self.bot.said(error)}"
+            return Later(reason, is_for_all=True)
+        except (httpx2.HTTPError, TimeoutError) as error:
+            # It may have been taken, and the answer lost.
+            return Later(f"Telegram did not answer: {self.bot.said(error)}", is_sure=False)
+        return self._judge(status, told)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.bot.close()
+
+    def _judge(self, status: int, told: Mapping[str, Any]) -> Outcome:
+        if status == 200 and told.get("ok") is True:
+            return Sent()
+        reason = self.bot.reason(status, told)
         if status in _FOR_GOOD:
             return Never(reason)
         if status == _BUSY:
             return Later(reason, after_seconds=_pause(told))
         return Later(reason, is_for_all=status in _NO_BOT)
-
-    def _said(self, error: Exception) -> str:
-        return plain(self._clean(f"{type(error).__name__} {error}".strip()))
-
-    def _clean(self, text: str) -> str:
-        return Redactor([self.settings.token.get_secret_value()]).clean(text)
 
 
 def cut_for_telegram(text: str) -> str:
@@ -123,10 +188,7 @@ def _units(text: str) -> int:
 
 
 def _pause(told: Mapping[str, Any]) -> float | None:
-    parameters: object = told.get("parameters")
-    if not isinstance(parameters, Mapping):
-        return None
-    seconds = cast("Mapping[str, object]", parameters).get("retry_after")
+    seconds: object = _mapping(told.get("parameters")).get("retry_after")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         return None
     return min(_MAX_PAUSE_SECONDS, max(0.0, float(seconds)))
@@ -137,4 +199,8 @@ def _object(body: bytes) -> Mapping[str, Any]:
         told: object = json.loads(body)
     except ValueError:
         return {}
-    return cast("Mapping[str, Any]", told) if isinstance(told, Mapping) else {}
+    return _mapping(told)
+
+
+def _mapping(found: object) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", found) if isinstance(found, Mapping) else {}
