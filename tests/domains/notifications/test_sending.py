@@ -357,7 +357,8 @@ async def test_servers_that_look_at_once_send_nothing_twice(database: Database, 
         ids += await receiver_with(database, 2)
     chores = [chore_of(mail) for _ in range(4)]
     await asyncio.gather(*(send_all(chore) for chore in chores))
-    assert len(mail.given) == len({address for address, _ in mail.given})
+    # Two servers may each take one of a person's two: then these are two letters.
+    assert len(mail.given) == len({letter.id for _, letter in mail.given})
     rows = await rows_of(database, ids)
     assert all(row.sent_email and row.attempts == 1 for row in rows)
 
