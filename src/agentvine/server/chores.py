@@ -89,13 +89,10 @@ class Pools:
 
     def chores(self, poll: float) -> tuple[Chore, ...]:
         """What the supervisor runs of them."""
-        hearing = (
-            ()
-            if self.hearing is None
-            else (Chore("chat", self.hearing.run, every_seconds=5 * poll),)
-        )
+        chat = self.hearing
+        heard = [Chore("chat", chat.run, every_seconds=5 * poll)] if chat is not None else []
         return (
-            *hearing,
+            *heard,
             Chore("apply", self.applying.run, every_seconds=poll, channel=MODIFICATIONS),
             Chore("import", self.importing.run, every_seconds=5 * poll, channel=BUNDLES),
             Chore("contexts", self.snapshots.run, every_seconds=_SNAPSHOT_SECONDS),

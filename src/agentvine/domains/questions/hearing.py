@@ -6,6 +6,7 @@ answer changes nothing.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -22,6 +23,7 @@ from agentvine.domains.notifications import linking
 from agentvine.domains.notifications.channels.telegram import BotFailed, TelegramBot
 from agentvine.domains.questions.by_chat import HELP, Said, answer_by_chat
 from agentvine.kit.actor import SystemActor, UserActor
+from agentvine.kit.errors import Unavailable
 from agentvine.kit.guards import assert_no_transaction
 from agentvine.kit.ids import new_id
 
@@ -69,6 +71,7 @@ class HearingChore:
         if offset is None:
             return 0
         assert_no_transaction("listen to Telegram")
+        began = self.database.clock.monotonic()
         try:
             updates = await self.bot.updates(offset, self.wait_seconds)
         except BotFailed as error:
@@ -81,15 +84,18 @@ class HearingChore:
             await self._take(update)
             offset = max(offset, int(update["update_id"]) + 1)
             await self._note(offset)
-        return 1
+        # Who has nothing to tell and does not wait for it, as was asked, is not asked at once.
+        waited = self.database.clock.monotonic() - began
+        return 1 if updates or waited >= self.wait_seconds / 2 else 0
 
     async def close(self) -> None:
         """Let another server hear at once."""
         await self.bot.close()
-        async with self.database.transaction(_ACTOR) as tx:
-            row = await _locked(tx)
-            if row.value.get("holder") == self._holder:
-                row.value = {**row.value, "until": tx.now.isoformat()}
+        with suppress(Unavailable):  # then the lease ends by itself
+            async with self.database.transaction(_ACTOR) as tx:
+                row = await _locked(tx)
+                if row.value.get("holder") == self._holder:
+                    row.value = {**row.value, "until": tx.now.isoformat()}
 
     def _rest(self, error: BotFailed) -> None:
         if not self._has_failed:
