@@ -64,7 +64,7 @@ class Talk:
         async with self.space.api.database.transaction(user) as tx:
             made = await linking.make_code(tx, user)
         self.telegram.write(chat or self.chat, f"/start {made.code}")
-        await self.hear()
+        assert await self.hear() == 1
 
     async def ask(self, text: str = "Tabs or blanks?", **more: Any) -> Json:
         path = f"/executions/{self.order['execution_id']}/questions"
@@ -117,7 +117,8 @@ async def test_a_question_is_answered_in_reply_to_its_notice(talk: Talk):
     assert answer["author"] == talk.space.owner.actor.username
     async with talk.space.api.database.read() as read:
         query = select(AuditEvent).where(AuditEvent.entity_id == talk.question["id"])
-        labels = [row.actor_label for row in await read.scalars(query)]
+        rows = await read.scalars(query.order_by(AuditEvent.id))
+        labels = [row.actor_label for row in rows]
     assert labels[-1] == f"user:{talk.space.owner.actor.username} through Telegram"
 
 

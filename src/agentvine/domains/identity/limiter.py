@@ -8,12 +8,12 @@ a user's name and address shared would tell that both belong to somebody.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete
 
-from agentvine.db.base import table_of
 from agentvine.db.session import Database, Transaction
 from agentvine.domains.identity.errors import TooManyAttempts
 from agentvine.domains.identity.models import ServerState
+from agentvine.domains.identity.server_state import lock_state
 from agentvine.kit.crypto import hash_token
 
 MAX_FAILURES = 10
@@ -39,7 +39,8 @@ class SignInLimiter:
         if known is not None:
             _count_so_far(known, self.database.clock.now())
         async with self.database.transaction() as tx:
-            row = await _locked_count(tx, username)
+            fresh = {"count": 0, "started_at": tx.now.isoformat()}
+            row = await lock_state(tx, _key(username), fresh)
             count, started = _count_so_far(row, tx.now)
             row.value = {"count": count + 1, "started_at": started.isoformat()}
 
@@ -71,20 +72,6 @@ async def forget_old_attempts(tx: Transaction) -> int:
         old.returning(ServerState.key).execution_options(synchronize_session=False)
     )
     return len(gone.all())
-
-
-async def _locked_count(tx: Transaction, username: str) -> ServerState:
-    fresh = {
-        "key": _key(username),
-        "value": {"count": 0, "started_at": tx.now.isoformat()},
-        "updated_at": tx.now,
-    }
-    # Made or touched in one statement: after it the row is ours, and nobody can delete it.
-    upsert = tx.dialect.upsert(table_of(ServerState), fresh, keys=["key"], update=["updated_at"])
-    await tx.execute(upsert)
-    return (
-        await tx.execute(select(ServerState).where(ServerState.key == fresh["key"]))
-    ).scalar_one()
 
 
 def _key(username: str) -> str:

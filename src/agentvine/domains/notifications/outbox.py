@@ -34,7 +34,8 @@ from agentvine.domains.notifications.channels.port import (
 from agentvine.domains.notifications.composing import compose
 from agentvine.domains.notifications.enums import Channel, NotificationId
 from agentvine.domains.notifications.models import Notification
-from agentvine.domains.notifications.preferences import CHANNELS_KEY, as_mapping, channels_for
+from agentvine.domains.notifications.preferences import CHANNELS_KEY, channels_for
+from agentvine.kit.documents import as_mapping
 
 _MOST_ROWS = 1000
 _CAP_SECONDS = 3600.0

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from typing import cast
 
 from agentvine.domains.identity.models import User
 from agentvine.domains.notifications.enums import Channel, Severity, Wanted
 from agentvine.domains.notifications.models import Notification
+from agentvine.kit.documents import as_mapping
 
 CHANNELS_KEY = "channels"
 """In a notification's metadata: the channels it goes over, whatever its receiver prefers."""
@@ -62,11 +62,6 @@ def channels_for(user: User, notification: Notification) -> frozenset[Channel]:
     if isinstance(named, list):
         return frozenset(each for each in reachable_channels(user) if each.value in named)
     return wanted_channels(user, notification.severity)
-
-
-def as_mapping(stored: object) -> Mapping[str, object]:
-    """A document's object; raw SQL may have written anything, and nobody's report is to fail."""
-    return cast("Mapping[str, object]", stored) if isinstance(stored, Mapping) else {}
 
 
 def is_address(text: str) -> bool:

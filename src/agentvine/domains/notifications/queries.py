@@ -12,8 +12,9 @@ from agentvine.domains.identity.models import User
 from agentvine.domains.notifications.enums import Channel
 from agentvine.domains.notifications.errors import NotificationNotFound
 from agentvine.domains.notifications.models import Notification
-from agentvine.domains.notifications.preferences import as_mapping, wanted_of
+from agentvine.domains.notifications.preferences import wanted_of
 from agentvine.kit.actor import UserActor
+from agentvine.kit.documents import as_mapping
 from agentvine.kit.pagination import Page, PageRequest
 from agentvine.protocol.notifications import (
     DeliveryOut,

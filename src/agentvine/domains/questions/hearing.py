@@ -9,20 +9,20 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 import httpx2
 import structlog
-from sqlalchemy import select
 
-from agentvine.db.base import table_of
-from agentvine.db.session import Database, Transaction
+from agentvine.db.session import Database
 from agentvine.domains.identity.enums import UserRole
-from agentvine.domains.identity.models import ServerState, User
+from agentvine.domains.identity.models import User
+from agentvine.domains.identity.server_state import lock_state
 from agentvine.domains.notifications import linking
 from agentvine.domains.notifications.channels.telegram import BotFailed, TelegramBot
 from agentvine.domains.questions.by_chat import HELP, Said, answer_by_chat
 from agentvine.kit.actor import SystemActor, UserActor
+from agentvine.kit.documents import as_mapping
 from agentvine.kit.errors import Unavailable
 from agentvine.kit.guards import assert_no_transaction
 from agentvine.kit.ids import new_id
@@ -31,7 +31,7 @@ _ACTOR = SystemActor("hearing")
 _KEY = "telegram.hearing"
 _LEASE = timedelta(seconds=90)
 _WAIT_SECONDS = 20.0
-_SAY_SECONDS = 10.0
+_SAY_SECONDS = 20.0
 _STRANGER_SECONDS = 3600.0
 _MOST_STRANGERS = 1000
 _LINK = (
@@ -93,7 +93,7 @@ class HearingChore:
         await self.bot.close()
         with suppress(Unavailable):  # then the lease ends by itself
             async with self.database.transaction(_ACTOR) as tx:
-                row = await _locked(tx)
+                row = await lock_state(tx, _KEY, {})
                 if row.value.get("holder") == self._holder:
                     row.value = {**row.value, "until": tx.now.isoformat()}
 
@@ -107,7 +107,7 @@ class HearingChore:
     async def _take_turn(self) -> int | None:
         """Hold the lease, or go on holding it: from where to hear; None where another has it."""
         async with self.database.transaction(_ACTOR) as tx:
-            row = await _locked(tx)
+            row = await lock_state(tx, _KEY, {})
             holder, until = row.value.get("holder"), row.value.get("until")
             is_held = until is not None and datetime.fromisoformat(until) > tx.now
             if is_held and holder != self._holder:
@@ -118,7 +118,7 @@ class HearingChore:
 
     async def _note(self, offset: int) -> None:
         async with self.database.transaction(_ACTOR) as tx:
-            row = await _locked(tx)
+            row = await lock_state(tx, _KEY, {})
             if row.value.get("holder") == self._holder:
                 row.value = {**row.value, "offset": offset}
 
@@ -178,26 +178,14 @@ def _actor(user: User) -> UserActor:
 
 def _heard_in(update: Mapping[str, Any]) -> _Heard | None:
     """The words of an update; None where it has none, or they were said among several people."""
-    message = _mapping(update.get("message"))
-    chat, sender = _mapping(message.get("chat")), _mapping(message.get("from"))
+    message = as_mapping(update.get("message"))
+    chat, sender = as_mapping(message.get("chat")), as_mapping(message.get("from"))
     chat_id, text = chat.get("id"), message.get("text")
     if chat.get("type") != "private" or not isinstance(chat_id, int) or sender.get("id") != chat_id:
         return None
     if not isinstance(text, str) or "\0" in text:
         return None
-    replied_to = _mapping(message.get("reply_to_message"))
-    is_ours = _mapping(replied_to.get("from")).get("is_bot") is True
+    replied_to = as_mapping(message.get("reply_to_message"))
+    is_ours = as_mapping(replied_to.get("from")).get("is_bot") is True
     quoted = replied_to.get("text") if is_ours else None
     return _Heard(chat_id, Said(text, quoted if isinstance(quoted, str) else ""))
-
-
-def _mapping(found: object) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", found) if isinstance(found, Mapping) else {}
-
-
-async def _locked(tx: Transaction) -> ServerState:
-    fresh: dict[str, Any] = {"key": _KEY, "value": {}, "updated_at": tx.now}
-    # Made or touched in one statement: after it the row is ours.
-    upsert = tx.dialect.upsert(table_of(ServerState), fresh, keys=["key"], update=["updated_at"])
-    await tx.execute(upsert)
-    return (await tx.execute(select(ServerState).where(ServerState.key == _KEY))).scalar_one()

@@ -15,6 +15,7 @@ import httpx2
 from agentvine.config.channels import TelegramSettings
 from agentvine.domains.notifications.channels.port import Later, Letter, Never, Outcome, Sent, plain
 from agentvine.domains.notifications.enums import Channel
+from agentvine.kit.documents import as_mapping
 from agentvine.kit.errors import Unavailable
 from agentvine.kit.guards import assert_no_transaction
 from agentvine.kit.redaction import Redactor
@@ -25,7 +26,7 @@ _CUT = "\n..."
 _MAX_ANSWER_BYTES = 64 * 1024
 _MAX_UPDATE_BYTES = 4 * 1024 * 1024
 _MOST_UPDATES = 50
-_PATIENCE_SECONDS = 10.0
+_PATIENCE_SECONDS = 20.0
 """For the answer to a question that Telegram was to wait with."""
 _MAX_PAUSE_SECONDS = 3600.0
 _CONNECT_SHARE = 0.8
@@ -100,7 +101,7 @@ class TelegramBot:
         found: object = told.get("result")
         if status != 200 or not isinstance(found, list):
             raise BotFailed(self.reason(status, told), retry_after=_pause(told))
-        updates = [_mapping(each) for each in cast("list[object]", found)]
+        updates = [as_mapping(each) for each in cast("list[object]", found)]
         return [each for each in updates if isinstance(each.get("update_id"), int)]
 
     async def say(self, chat_id: int, text: str, seconds: float) -> tuple[int, Mapping[str, Any]]:
@@ -188,7 +189,7 @@ def _units(text: str) -> int:
 
 
 def _pause(told: Mapping[str, Any]) -> float | None:
-    seconds: object = _mapping(told.get("parameters")).get("retry_after")
+    seconds: object = as_mapping(told.get("parameters")).get("retry_after")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         return None
     return min(_MAX_PAUSE_SECONDS, max(0.0, float(seconds)))
@@ -199,8 +200,4 @@ def _object(body: bytes) -> Mapping[str, Any]:
         told: object = json.loads(body)
     except ValueError:
         return {}
-    return _mapping(told)
-
-
-def _mapping(found: object) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", found) if isinstance(found, Mapping) else {}
+    return as_mapping(told)
