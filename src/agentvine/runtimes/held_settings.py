@@ -31,10 +31,11 @@ def brought_by(folder: Path, *names: str) -> list[str]:
         folder: The work tree.
         names: Paths in it; ``*`` in the last part of one stands for any text.
     """
+    entries = {above: _entries_of(folder / above) for above in {PurePath(n).parent for n in names}}
     return [
         str(PurePath(name).with_name(entry))
         for name in names
-        for entry in _entries_of((folder / name).parent)
+        for entry in entries[PurePath(name).parent]
         if fnmatchcase(entry, PurePath(name).name)
     ]
 

@@ -11,8 +11,10 @@ _KINDS = (("+++", "head"), ("---", "head"), ("@@", "hunk"), ("+", "added"), ("-"
 _ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 
 
-def age(when: datetime, now: datetime) -> str:
-    """How long ago, or in how long: ``3 minutes ago``, ``in 2 hours``, ``just now``."""
+def age(when: datetime | None, now: datetime) -> str:
+    """How long ago, or in how long: ``3 minutes ago``, ``in 2 hours``, ``just now``; or nothing."""
+    if when is None:
+        return ""
     seconds = (now - when).total_seconds()
     for size, unit in _UNITS:
         if abs(seconds) >= size:

@@ -23,7 +23,7 @@ from agentvine.domains.identity.idempotency import CreateOnce
 from agentvine.domains.identity.limiter import SignInLimiter, forget_attempts
 from agentvine.domains.identity.passwords import is_password, make_password_aside
 from agentvine.domains.identity.scopes import check_scopes
-from agentvine.domains.identity.signing_in import prove_password
+from agentvine.domains.identity.signing_in import note_sign_in, prove_password
 from agentvine.http.deps import AnyUser, Paging, Public, Read, State, Tx, require
 from agentvine.http.problems import responses
 from agentvine.kit.actor import UserActor
@@ -63,9 +63,8 @@ SIGN_IN_LIFETIME = timedelta(days=30)
 async def login(body: LoginIn, state: State) -> TokenCreatedOut:
     """Exchange a password for a token. The only route that takes a password."""
     user = await prove_password(state.database, body, bcrypt_rounds=state.settings.bcrypt_rounds)
-    actor = UserActor(user_id=user.id, username=user.username, role=user.role.value)
-    async with state.database.transaction(actor) as tx:
-        await forget_attempts(tx, body.username)
+    async with state.database.transaction(queries.acting_as(user)) as tx:
+        await note_sign_in(tx, user, body)
         row, text = await tokens.issue_token(
             tx,
             kind=TokenKind.USER,
@@ -75,7 +74,6 @@ async def login(body: LoginIn, state: State) -> TokenCreatedOut:
             lifetime=SIGN_IN_LIFETIME,
             is_sign_in=True,
         )
-        (await queries.get_user(tx, user.id)).last_login_at = tx.now
         return TokenCreatedOut(token=text, info=TokenOut.model_validate(row))
 
 

@@ -55,6 +55,11 @@ async def find_user_by_name(read: ReadSession, name: str) -> User | None:
     )
 
 
+def acting_as(user: User, *, through: str = "") -> UserActor:
+    """A user with all that their role allows."""
+    return UserActor(user_id=user.id, username=user.username, role=user.role.value, through=through)
+
+
 async def find_person(
     read: ReadSession, user_id: uuid.UUID | None, *, only_project: uuid.UUID, through: str
 ) -> UserActor:

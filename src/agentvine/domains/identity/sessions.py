@@ -8,8 +8,8 @@ from sqlalchemy import ColumnElement, delete, select, update
 
 from agentvine.db.session import Database, Transaction
 from agentvine.domains.identity import history
-from agentvine.domains.identity.enums import UserRole
 from agentvine.domains.identity.models import LoginSession, User
+from agentvine.domains.identity.queries import acting_as
 from agentvine.kit.actor import UserActor
 from agentvine.kit.crypto import hash_token
 from agentvine.kit.ids import new_id, random_token
@@ -66,7 +66,7 @@ async def find_signed_in(database: Database, text: str) -> SignedIn | None:
     if row is None or not _is_good(session := row[0], now) or not row[1].is_active:
         return None
     user = row[1]
-    actor = UserActor(user_id=user.id, username=user.username, role=UserRole(user.role).value)
+    actor = acting_as(user)
     if session.last_seen_at is None or now - session.last_seen_at >= _SEEN_EVERY:
         async with database.transaction(actor) as tx:
             await _note_seen(tx, session)

@@ -23,12 +23,13 @@ from agentvine.domains.conversations.service import WORKS_IN_TASKS, Prepared, pr
 from agentvine.domains.gateway.doors import Bill, ModelDoors
 from agentvine.domains.gateway.offer import offer_to
 from agentvine.domains.identity import history
+from agentvine.domains.identity import queries as identity
 from agentvine.domains.identity.models import User
 from agentvine.domains.projects.models import Repository
 from agentvine.domains.tasks import service as tasks
 from agentvine.domains.usage.books import name_message
 from agentvine.domains.usage.calls import Payer
-from agentvine.kit.actor import SystemActor, UserActor
+from agentvine.kit.actor import SystemActor
 from agentvine.kit.errors import AppError, Invalid, Unavailable
 from agentvine.kit.ids import new_id
 from agentvine.llm.door import Limits
@@ -155,8 +156,7 @@ class MentionDesk:
             await _reply(tx, asked, mention, said, cost=cost, model=model)
 
     async def _give_task(self, asked: _Asked) -> None:
-        author = asked.author
-        actor = UserActor(user_id=author.id, username=author.username, role=author.role.value)
+        actor = identity.acting_as(asked.author)
         async with self.database.transaction(actor) as tx:
             mention = await _lock_mine(tx, asked)
             repository = await _only_repository(tx, asked.conversation)

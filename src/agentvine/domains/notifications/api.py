@@ -83,8 +83,7 @@ async def make_telegram_code(actor: NotificationOwner, tx: Tx, state: State) -> 
     """
     if not state.settings.telegram.is_on:
         raise TelegramOff("Whoever runs the server sets AGENTVINE_TELEGRAM__TOKEN.")
-    made = await linking.make_code(tx, actor)
-    return ChatCodeOut(code=made.code, expires_at=made.expires_at)
+    return await linking.make_code(tx, actor)
 
 
 @router.get("/notifications/{notification_id}", responses=responses(NotificationNotFound))

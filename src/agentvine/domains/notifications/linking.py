@@ -5,21 +5,21 @@ only where it was proved, and for as long as its owner's settings name it.
 """
 
 import uuid
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import delete
 
-from agentvine.db.base import table_of
 from agentvine.db.session import ReadSession, Transaction
 from agentvine.domains.identity import history
 from agentvine.domains.identity import queries as identity
 from agentvine.domains.identity.errors import UserNotFound
 from agentvine.domains.identity.models import ServerState, User
+from agentvine.domains.identity.server_state import lock_state
 from agentvine.kit.actor import UserActor
 from agentvine.kit.crypto import hash_token
 from agentvine.kit.ids import random_token
+from agentvine.protocol.notifications import ChatCodeOut
 
 LIFETIME = timedelta(minutes=15)
 _CODE = "telegram.code."
@@ -27,16 +27,11 @@ _CHAT = "telegram.chat."
 _CODE_BYTES = 12
 
 
-@dataclass(frozen=True, slots=True)
-class ChatCode:
-    """A code, which is kept nowhere."""
+async def make_code(tx: Transaction, actor: UserActor) -> ChatCodeOut:
+    """A code by which a chat is proved to be the actor's; it is kept nowhere.
 
-    code: str
-    expires_at: datetime
-
-
-async def make_code(tx: Transaction, actor: UserActor) -> ChatCode:
-    """A code by which a chat is proved to be the actor's; those that are over are forgotten."""
+    Those that are over are forgotten.
+    """
     gone = delete(ServerState).where(
         ServerState.key.startswith(_CODE, autoescape=True),
         ServerState.updated_at < tx.now - LIFETIME,
@@ -47,7 +42,7 @@ async def make_code(tx: Transaction, actor: UserActor) -> ChatCode:
     tx.add(ServerState(key=_key_of(code), value=facts, updated_at=tx.now))
     history.record(tx, "telegram.code_made", entity=("user", actor.user_id))
     await tx.flush()
-    return ChatCode(code, expires_at)
+    return ChatCodeOut(code=code, expires_at=expires_at)
 
 
 async def link_chat(tx: Transaction, code: str, chat_id: int) -> User | None:
@@ -64,15 +59,14 @@ async def link_chat(tx: Transaction, code: str, chat_id: int) -> User | None:
         return None
     if not user.is_active:
         return None
-    await _take_from_others(tx, user, chat_id)
+    # Two who prove the same chat at once do so one after the other.
+    chat = await lock_state(tx, f"{_CHAT}{chat_id}", {})
+    before = await _named_in(tx, chat)
+    if before is not None and before.id != user.id and before.telegram_chat_id == chat_id:
+        before.telegram_chat_id = None
+        history.record(tx, "telegram.unlinked", entity=("user", before.id))
     user.telegram_chat_id = chat_id
-    fresh = {
-        "key": f"{_CHAT}{chat_id}",
-        "value": {"user_id": str(user.id)},
-        "updated_at": tx.now,
-    }
-    changed = ["value", "updated_at"]
-    await tx.execute(tx.dialect.upsert(table_of(ServerState), fresh, keys=["key"], update=changed))
+    chat.value = {"user_id": str(user.id)}
     history.record(tx, "telegram.linked", entity=("user", user.id), after={"chat": chat_id})
     await tx.flush()
     return user
@@ -80,21 +74,13 @@ async def link_chat(tx: Transaction, code: str, chat_id: int) -> User | None:
 
 async def find_owner(read: ReadSession, chat_id: int) -> User | None:
     """Whose chat this has been proved to be, and still is."""
-    user = await _named_owner(read, chat_id)
+    user = await _named_in(read, await read.get(ServerState, f"{_CHAT}{chat_id}"))
     is_theirs = user is not None and user.is_active and user.telegram_chat_id == chat_id
     return user if is_theirs else None
 
 
-async def _take_from_others(tx: Transaction, user: User, chat_id: int) -> None:
-    before = await _named_owner(tx, chat_id)
-    if before is not None and before.id != user.id and before.telegram_chat_id == chat_id:
-        before.telegram_chat_id = None
-        history.record(tx, "telegram.unlinked", entity=("user", before.id))
-
-
-async def _named_owner(read: ReadSession, chat_id: int) -> User | None:
-    row = await read.get(ServerState, f"{_CHAT}{chat_id}")
-    facts: dict[str, Any] = {} if row is None else row.value
+async def _named_in(read: ReadSession, chat: ServerState | None) -> User | None:
+    facts: dict[str, Any] = {} if chat is None else chat.value
     return await read.get(User, uuid.UUID(facts["user_id"])) if facts else None
 
 

@@ -4,8 +4,9 @@
     3f2a9c1b allow task          a question by its short name, as its notice says it
     deny use the staging one     in reply to the notice itself
 
-The name of a question is read from what the person wrote, or from the last line of ours in the
-message that they reply to. What an agent says stands above that line, and names nothing.
+The name of a question is read from what the person wrote, or from our own line in the message that
+they reply to. An agent's words stand there, too, and may imitate it: where two such lines name
+different questions, the person is asked which is meant.
 """
 
 import re
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 
 from agentvine.db.session import Database
 from agentvine.domains.conversations.enums import QuestionState
+from agentvine.domains.notifications.channels.port import plain
 from agentvine.domains.questions import queries, service
 from agentvine.kit.actor import UserActor
 from agentvine.kit.errors import AppError, Invalid
@@ -136,16 +138,15 @@ def _meant(name: str, questions: Sequence[QuestionOut]) -> QuestionOut:
         return found[0]
     if not found:
         raise ChatAnswerUnclear(f"Nothing called {name} waits for your answer (any more).")
-    listed = "\n".join(f"{short_id(each.id)} {_line(each)}" for each in found[:_LISTED])
+    listed = "\n".join(
+        f"{short_id(each.id)} {plain(each.text or each.tool_name or '', _SHOWN)}"
+        for each in found[:_LISTED]
+    )
     raise ChatAnswerUnclear(f"{name} asks several things; begin with the name of one:\n{listed}")
 
 
 def _any(names: set[str]) -> str:
     return ", ".join(sorted(names)[:_LISTED])
-
-
-def _line(question: QuestionOut) -> str:
-    return " ".join((question.text or question.tool_name or "").split())[:_SHOWN]
 
 
 def _summary(given: AnswerIn) -> str:

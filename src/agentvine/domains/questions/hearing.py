@@ -5,6 +5,7 @@ noted after it was acted on: a server that dies in between hears it again, and a
 answer changes nothing.
 """
 
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,13 +16,12 @@ import httpx2
 import structlog
 
 from agentvine.db.session import Database
-from agentvine.domains.identity.enums import UserRole
-from agentvine.domains.identity.models import User
+from agentvine.domains.identity import queries as identity
 from agentvine.domains.identity.server_state import lock_state
 from agentvine.domains.notifications import linking
 from agentvine.domains.notifications.channels.telegram import BotFailed, TelegramBot
 from agentvine.domains.questions.by_chat import HELP, Said, answer_by_chat
-from agentvine.kit.actor import SystemActor, UserActor
+from agentvine.kit.actor import SystemActor
 from agentvine.kit.documents import as_mapping
 from agentvine.kit.errors import Unavailable
 from agentvine.kit.guards import assert_no_transaction
@@ -148,7 +148,8 @@ class HearingChore:
             return _LINK if self._is_new_stranger(heard.chat_id) else ""
         if command.startswith("/"):
             return HELP
-        return await answer_by_chat(self.database, _actor(owner), heard.said)
+        actor = identity.acting_as(owner, through="Telegram")
+        return await answer_by_chat(self.database, actor, heard.said)
 
     async def _link(self, chat_id: int, code: str) -> str:
         async with self.database.transaction(_ACTOR) as tx:
@@ -159,21 +160,13 @@ class HearingChore:
 
     def _is_new_stranger(self, chat_id: int) -> bool:
         now = self.database.clock.monotonic()
-        last = self._answered.pop(chat_id, None)
+        if now - self._answered.get(chat_id, -math.inf) < _STRANGER_SECONDS:
+            return False
+        self._answered.pop(chat_id, None)  # they are kept by when they were told
         if len(self._answered) >= _MOST_STRANGERS:
             self._answered.pop(next(iter(self._answered)))
-        is_new = last is None or now - last >= _STRANGER_SECONDS
-        self._answered[chat_id] = now if is_new or last is None else last
-        return is_new
-
-
-def _actor(user: User) -> UserActor:
-    return UserActor(
-        user_id=user.id,
-        username=user.username,
-        role=UserRole(user.role).value,
-        through="Telegram",
-    )
+        self._answered[chat_id] = now
+        return True
 
 
 def _heard_in(update: Mapping[str, Any]) -> _Heard | None:

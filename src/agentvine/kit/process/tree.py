@@ -84,7 +84,8 @@ class ProcessTree:
 
     def members(self) -> list[ProcessRow]:
         """Look who is running now, among all that the machine runs."""
-        return self._members_of(process_table(), look_for_marker=True)
+        table = process_table()
+        return self._members_of(table, self._pids_of_group(), look_for_marker=True)
 
     def sample(self) -> list[ProcessRow]:
         """Look who is running now, for little: at those known, and at whom they have started.
@@ -95,16 +96,16 @@ class ProcessTree:
         """
         self._looks += 1
         is_closed = self._containment.is_namespace or self._group is not None
-        table = None
+        in_group, table = self._pids_of_group(), None
         if is_closed or self._looks % _WIDE_LOOKS:
-            table = table_below(self._living | self._pids_of_group())
-        return self._members_of(table or process_table(), look_for_marker=False)
+            table = table_below(self._living | in_group)
+        return self._members_of(table or process_table(), in_group, look_for_marker=False)
 
     def _members_of(
-        self, table: dict[int, ProcessRow], *, look_for_marker: bool
+        self, table: dict[int, ProcessRow], in_group: set[int], *, look_for_marker: bool
     ) -> list[ProcessRow]:
         keepers = self._keepers(table)
-        rows = self._find(table, look_for_marker=look_for_marker)
+        rows = self._find(table, in_group, look_for_marker=look_for_marker)
         return [row for row in rows if row.pid not in keepers]
 
     def stop(self) -> bool:
@@ -151,9 +152,10 @@ class ProcessTree:
             self._is_ending = True
         return self.members()
 
-    def _find(self, table: dict[int, ProcessRow], *, look_for_marker: bool) -> list[ProcessRow]:
+    def _find(
+        self, table: dict[int, ProcessRow], in_group: set[int], *, look_for_marker: bool
+    ) -> list[ProcessRow]:
         spared = _self_and_ancestors(table)
-        in_group = self._pids_of_group()
         # Nobody leaves a namespace: the descendants are all there are.
         look_for_marker = look_for_marker and not self._containment.is_namespace
         found = {

@@ -145,6 +145,6 @@ def _row(question: QuestionOut, project: str, now: datetime) -> Row:
         project=project,
         words=shortened(words, _FIRST_WORDS),
         asked=age(question.asked_at, now),
-        expires=age(question.expires_at, now) if question.expires_at else "",
+        expires=age(question.expires_at, now),
         why=question.why,
     )

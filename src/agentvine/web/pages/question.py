@@ -19,7 +19,6 @@ from agentvine.protocol.questions import (
     AnswerDecision,
     AnswerIn,
     QuestionKind,
-    QuestionOut,
     RememberScope,
 )
 from agentvine.web.app import Visit, see
@@ -28,10 +27,9 @@ from agentvine.web.pages.inbox import kind_of, outcome_of, project_names
 from agentvine.web.rendering import html
 
 Form = dict[str, list[str]]
-_ALLOW = (AnswerDecision.ALLOW, None)
 _BUTTONS: dict[str, tuple[AnswerDecision | None, RememberScope | None]] = {
     "answer": (None, None),
-    "allow": _ALLOW,
+    "allow": (AnswerDecision.ALLOW, None),
     "allow-run": (AnswerDecision.ALLOW, RememberScope.RUN),
     "allow-task": (AnswerDecision.ALLOW, RememberScope.TASK),
     "allow-project": (AnswerDecision.ALLOW, RememberScope.PROJECT),
@@ -111,6 +109,7 @@ async def _page(visit: Visit, filled: Form, *, error: AppError | None = None) ->
         found = await queries.get_question(read, actor, visit.request.path_params["question_id"])
         question = queries.question_out(*found)
         names = await project_names(read, actor, [question.project_id])
+    now = visit.state.clock.now()
     return html(
         "question.html",
         status=200 if error is None else status_of(type(error)),
@@ -118,8 +117,8 @@ async def _page(visit: Visit, filled: Form, *, error: AppError | None = None) ->
         kind=kind_of(question),
         project=names[question.project_id],
         tool_words=tool_words(question.tool_input),
-        asked=age(question.asked_at, visit.state.clock.now()),
-        expires=_expires(visit, question),
+        asked=age(question.asked_at, now),
+        expires=age(question.expires_at, now),
         is_open=question.state is QuestionState.OPEN,
         outcome=outcome_of(question),
         buttons=_LABELS[question.kind],
@@ -128,9 +127,3 @@ async def _page(visit: Visit, filled: Form, *, error: AppError | None = None) ->
         error=error,
         visitor=actor.username,
     )
-
-
-def _expires(visit: Visit, question: QuestionOut) -> str:
-    if question.expires_at is None:
-        return ""
-    return age(question.expires_at, visit.state.clock.now())

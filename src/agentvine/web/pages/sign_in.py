@@ -5,10 +5,8 @@ from starlette.responses import Response
 
 from agentvine.domains.identity import queries, sessions
 from agentvine.domains.identity.errors import CredentialsWrong, PasswordsBusy, TooManyAttempts
-from agentvine.domains.identity.limiter import forget_attempts
-from agentvine.domains.identity.signing_in import prove_password
+from agentvine.domains.identity.signing_in import note_sign_in, prove_password
 from agentvine.http.problems import status_of
-from agentvine.kit.actor import UserActor
 from agentvine.kit.errors import AppError, Invalid
 from agentvine.protocol.identity import LoginIn
 from agentvine.web.app import SIGN_IN, Visit, forget, place_to_go, remember, see
@@ -59,14 +57,11 @@ async def _open_session(visit: Visit, name: str, password: str) -> str:
         raise NotFilledIn("Type your user name and your password.") from None
     rounds = visit.state.settings.bcrypt_rounds
     user = await prove_password(database, shown, bcrypt_rounds=rounds)
-    actor = UserActor(user_id=user.id, username=user.username, role=user.role.value)
-    async with database.transaction(actor) as tx:
-        await forget_attempts(tx, name)
-        current = await queries.get_user(tx, user.id)
-        current.last_login_at = tx.now
+    async with database.transaction(queries.acting_as(user)) as tx:
+        await note_sign_in(tx, user, shown)
         return await sessions.open_session(
             tx,
-            current,
+            user,
             user_agent=request.headers.get("user-agent"),
             address=request.client.host if request.client else None,
         )
